@@ -1,0 +1,49 @@
+"""What is wrong with a sweep file, and where."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = ["Problem", "SpecError", "nearest"]
+
+
+def nearest(name: object, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, or None where nothing is like it."""
+    found = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong: where (file, 1-based line and column, dotted key), what, what was expected, and the nearest known name."""
+
+    message: str
+    key: str = ""
+    file: str = ""
+    line: int | None = None
+    column: int | None = None
+    expected: str | None = None
+    nearest: str | None = None
+
+    def __str__(self) -> str:
+        place = self.file
+        if self.line is not None:
+            place += f":{self.line}:{self.column}"
+        text = f"{place}: " if place else ""
+        text += f"{self.key}: " if self.key else ""
+        text += self.message
+        if self.expected:
+            text += f"; expected {self.expected}"
+        if self.nearest:
+            text += f"; did you mean {self.nearest!r}?"
+        return text
+
+
+class SpecError(Exception):
+    """A sweep file that cannot be run as it stands; `.problems` lists every one found."""
+
+    def __init__(self, problems: Iterable[Problem]):
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(p) for p in self.problems))

@@ -1,0 +1,52 @@
+"""Run ids: what a run is, as 20 hexadecimal digits.
+
+An id is the beginning of SHA-256 over canonical JSON of the settings' identities, the seed and the measurement version. Nothing else enters: not the
+order of keys, nor how a number was spelled, nor the device, nor where files lie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from .settings import DataSettings, MeasureSettings, ModuleSettings, NetworkSettings, Run
+
+__all__ = ["ID_DIGITS", "MEASUREMENT_VERSION", "MEASUREMENT_VERSIONS", "Identity", "identity_text", "run_id"]
+
+ID_DIGITS = 20
+
+# Each version of what `execute` computes, and what changed with it. A change that moves any bit of any result gets a new one: the golden values of
+# tests/test_golden.py fail until it does.
+MEASUREMENT_VERSIONS: dict[int, str] = {
+    1: "the first",
+}
+MEASUREMENT_VERSION = max(MEASUREMENT_VERSIONS)
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+def identity_text(settings: NetworkSettings | ModuleSettings | DataSettings | MeasureSettings) -> str:
+    """Canonical JSON of what of `settings` enters the id."""
+    return _encode(settings.identity())
+
+
+class Identity:
+    """Ids of the runs that share a network, data and measurement (each by its `identity_text`); the seed is what differs."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self, network: str, data: str, measure: str, version: int = MEASUREMENT_VERSION):
+        text = f'{{"version":{version},"run":{{"data":{data},"measure":{measure},"network":{network},"seed":'
+        self._hash = hashlib.sha256(text.encode())
+
+    def of(self, seed: int) -> str:
+        """The id of the run with this seed."""
+        whole = self._hash.copy()
+        whole.update(b"%d}}" % seed)
+        return whole.hexdigest()[:ID_DIGITS]
+
+
+def run_id(run: Run, version: int = MEASUREMENT_VERSION) -> str:
+    """The id of `run` under a measurement version (to find records of an older one)."""
+    return Identity(identity_text(run.network), identity_text(run.data), identity_text(run.measure), version).of(run.seed)

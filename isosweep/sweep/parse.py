@@ -1,0 +1,132 @@
+"""A document checked against the schema: pydantic's complaints turned into problems with a place, and single axes parsed by their field's type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from .document import Document, Path_
+from .errors import Problem, nearest
+from .schema import (
+    AXES,
+    DataSection,
+    DenseSection,
+    FisherSection,
+    Flag,
+    GridModel,
+    JacobianSection,
+    MeasureSection,
+    ModuleSection,
+    SweepModel,
+    expand_axis,
+)
+
+__all__ = ["AXIS_PATHS", "AxisError", "parse_axis", "problems_of"]
+
+AXIS_PATHS: dict[str, tuple[str, ...]] = {name: path for path, name in AXES.items()}
+
+_SECTIONS: dict[tuple[str, ...], list[type[BaseModel]]] = {
+    (): [SweepModel],
+    ("network",): [DenseSection, ModuleSection],
+    ("data",): [DataSection],
+    ("measure",): [MeasureSection],
+    ("measure", "fisher"): [FisherSection],
+    ("measure", "jacobian"): [JacobianSection],
+}
+
+_WORDS = {
+    "int_type": "a whole number",
+    "dict_type": "a section of keys and values",
+    "model_type": "a section of keys and values",
+    "model_attributes_type": "a section of keys and values",
+    "string_type": "a word",
+    "tuple_type": "a list",
+    "missing": None,
+}
+
+
+class AxisError(ValueError):
+    """A value that does not fit its axis; `index` is its place in the list, if it stands in one."""
+
+    def __init__(self, message: str, index: int | None = None, expected: str | None = None, near: str | None = None):
+        super().__init__(message)
+        self.index, self.expected, self.near = index, expected, near
+
+
+def _sentence(error: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
+    """(message, expected, nearest) of one pydantic error."""
+    kind, context, found = error["type"], error.get("ctx") or {}, error.get("input")
+    if kind == "axis":
+        return context["text"], None, context.get("nearest")
+    if kind == "literal_error":
+        allowed = re.findall(r"'([^']*)'", context["expected"])
+        return f"found {found!r}", "one of " + ", ".join(allowed), nearest(found, allowed)
+    if kind == "missing":
+        return "this key is missing", None, None
+    if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
+        relation, bound = next(iter(context.items()))
+        words = {"gt": "greater than", "ge": "at least", "lt": "less than", "le": "at most"}
+        return f"found {found!r}", f"a number {words[relation]} {bound:g}", None
+    if kind == "string_pattern_mismatch":
+        return f"{found!r} is not of the right form", f"a match of {context['pattern']}", None
+    return f"found {found!r}" if _WORDS.get(kind) else error["msg"], _WORDS.get(kind), None
+
+
+def _known_keys(path: tuple[str, ...]) -> list[str]:
+    return list(dict.fromkeys(name for model in _SECTIONS.get(path, []) for name in model.model_fields))
+
+
+def problems_of(error: ValidationError, document: Document, prefix: Path_ = ()) -> Iterable[Problem]:
+    """Every complaint of a `ValidationError` as a `Problem` with its place in the document."""
+    for item in error.errors(include_url=False):
+        # the discriminator's tags are no part of the file
+        location = tuple(p for i, p in enumerate(item["loc"]) if not (i == 1 and item["loc"][0] == "network" and p in ("dense", "module")))
+        path = (*prefix, *location)
+        if item["type"] == "extra_forbidden":
+            parent = tuple(str(p) for p in location[:-1])
+            known = _known_keys(parent)
+            elsewhere = [section for section in _SECTIONS if location[-1] in _known_keys(section) and section != parent]
+            hint = f" (it belongs to the section {'.'.join(elsewhere[0]) or 'at the top'})" if elsewhere else ""
+            near = None if elsewhere else nearest(location[-1], known)
+            yield document.problem(path, f"unknown key{hint}", expected="one of " + ", ".join(known), nearest=near)
+        else:
+            message, expected, near = _sentence(item)
+            yield document.problem(path, message, expected=expected, nearest=near)
+
+
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    if name not in AXIS_PATHS:  # an argument of a user's module
+        from pydantic import BeforeValidator
+
+        return TypeAdapter(Annotated[tuple[Flag, ...], BeforeValidator(expand_axis)])
+    *section, key = AXIS_PATHS[name]
+    models: dict[tuple[str, ...], type[BaseModel]] = {path: models[0] for path, models in _SECTIONS.items()}
+    models[("network",)] = ModuleSection if key == "module" else DenseSection
+    models[()] = GridModel
+    field = models[tuple(section)].model_fields[key]
+    return TypeAdapter(Annotated[(field.annotation, *field.metadata)])
+
+
+def parse_axis(name: str, raw: Any) -> tuple[Any, ...]:
+    """The values that `raw` spells for the axis of this plain name, typed as the axis' own.
+
+    Raises:
+        AxisError: they do not fit.
+    """
+    if name == "seed" and not isinstance(raw, (list, tuple, dict)):
+        raw = [raw]  # `seed: 5` is the seed 5; only `seeds: 5` counts
+    try:
+        values: tuple[Any, ...] = _adapter(name).validate_python(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        index = next((p for p in first["loc"] if isinstance(p, int)), None)
+        message, expected, near = _sentence(first)
+        raise AxisError(message, index if isinstance(raw, list) else None, expected, near) from None
+    if values is None:
+        raise AxisError("no value is given")
+    return values

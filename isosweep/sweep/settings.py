@@ -1,0 +1,214 @@
+"""A run's settings: typed, canonical and frozen. A setting without effect is None, so that two spellings of one experiment are one object."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = [
+    "DataSettings",
+    "FisherSettings",
+    "JacobianSettings",
+    "MeasureSettings",
+    "ModuleSettings",
+    "NetworkSettings",
+    "Run",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """A dense network of `depth` hidden layers and a linear readout.
+
+    `gain` (σ_w) and `bias_std` (σ_b) are always the numbers used; `gain_rule` is "critical" where they were solved for, by `q_star` or, where that is
+    None, for the given `bias_std`. `q_star` is also set where the inputs start at a freely chosen fixed point. With a `checkpoint`, `init` and `gain` are None.
+    """
+
+    depth: int
+    width: int
+    activation: str
+    negative_slope: float | None = None
+    init: str | None = None
+    gain: float | None = None
+    gain_rule: str | None = None
+    bias_std: float | None = None
+    q_star: float | None = None
+    checkpoint: str | None = None
+    checkpoint_checksum: str | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What of these enters the run id: a solved gain by its rule, a file by its checksum."""
+        critical = self.gain_rule is not None
+        return {
+            "activation": self.activation,
+            "bias_std": None if critical and self.q_star is not None else self.bias_std,
+            "checkpoint": self.checkpoint_checksum,
+            "depth": self.depth,
+            "gain": self.gain_rule if critical else self.gain,
+            "init": self.init,
+            "negative_slope": self.negative_slope,
+            "q_star": self.q_star,
+            "width": self.width,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSettings:
+    """A user's own network: ``package.module:function`` called with `arguments`; `sources` is the checksum of its source files."""
+
+    module: str
+    arguments: tuple[tuple[str, bool | int | float | str], ...]
+    sources: str
+    passes: tuple[str, ...] = ()
+    checkpoint: str | None = None
+    checkpoint_checksum: str | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What of these enters the run id."""
+        return {
+            "arguments": dict(self.arguments),
+            "checkpoint": self.checkpoint_checksum,
+            "module": self.module,
+            "sources": self.sources,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DataSettings:
+    """The training split: `samples` examples of the set `name`, drawn by the run's seed, times one scalar.
+
+    `scale` is "unit", "fixed_point" or "raw"; `mean_square` is the mean of |x|²/N_0 that the scalar brings about (None: raw). `checksum` is that of the
+    files' content; `root`, where they were found, is no part of the identity.
+    """
+
+    name: str
+    samples: int
+    scale: str
+    mean_square: float | None
+    inputs: int
+    classes: int
+    checksum: str | None = None
+    root: str | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What of these enters the run id; `mean_square` follows from the scale and the network."""
+        return {
+            "checksum": self.checksum,
+            "classes": self.classes,
+            "inputs": self.inputs,
+            "name": self.name,
+            "samples": self.samples,
+            "scale": self.scale,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FisherSettings:
+    """The Fisher information of `likelihood` over the first `samples` inputs; `layers`: "summary", "spectrum" or "none"."""
+
+    samples: int
+    likelihood: str
+    layers: str
+
+
+@dataclass(frozen=True, slots=True)
+class JacobianSettings:
+    """Singular values of ∂x^L/∂x^0 at the first `samples` inputs."""
+
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureSettings:
+    """What is measured, and in which floating type."""
+
+    fisher: FisherSettings | None
+    jacobian: JacobianSettings | None
+    dtype: str = "float64"
+
+    def identity(self) -> dict[str, Any]:
+        """All of it enters the run id."""
+        fisher, jacobian = self.fisher, self.jacobian
+        return {
+            "dtype": self.dtype,
+            "fisher": fisher and {"layers": fisher.layers, "likelihood": fisher.likelihood, "samples": fisher.samples},
+            "jacobian": jacobian and {"samples": jacobian.samples},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: its settings, its seed, and the id that both determine (see `isosweep.sweep.identity`)."""
+
+    network: NetworkSettings | ModuleSettings
+    data: DataSettings
+    measure: MeasureSettings
+    seed: int
+    id: str = field(default="", compare=False)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Every setting under its plain name, as in `runs.parquet`."""
+        network, data, fisher = self.network, self.data, self.measure.fisher
+        row: dict[str, Any]
+        if isinstance(network, NetworkSettings):
+            row = {
+                name: getattr(network, name)
+                for name in (
+                    "depth",
+                    "width",
+                    "activation",
+                    "negative_slope",
+                    "init",
+                    "gain",
+                    "gain_rule",
+                    "bias_std",
+                    "q_star",
+                    "checkpoint",
+                )
+            }
+        else:
+            row = {"module": network.module, "checkpoint": network.checkpoint, **dict(network.arguments)}
+        row |= {
+            "data": data.name,
+            "data_samples": data.samples,
+            "data_scale": data.scale,
+            "data_inputs": data.inputs,
+            "data_classes": data.classes,
+            "fisher_samples": fisher and fisher.samples,
+            "fisher_likelihood": fisher and fisher.likelihood,
+            "fisher_layers": fisher and fisher.layers,
+            "jacobian_samples": self.measure.jacobian and self.measure.jacobian.samples,
+            "dtype": self.measure.dtype,
+            "seed": self.seed,
+        }
+        return row
+
+
+def to_json(run: Run) -> str:
+    """The run as JSON; `from_json` gives it back, equal in every field."""
+    from dataclasses import asdict
+
+    return json.dumps(asdict(run), sort_keys=True)
+
+
+def from_json(text: str) -> Run:
+    """The run that `to_json` wrote."""
+    raw = json.loads(text)
+    network = raw["network"]
+    if "module" in network:
+        network["arguments"] = tuple((name, value) for name, value in network["arguments"])
+        network["passes"] = tuple(network["passes"])
+    measure = raw["measure"]
+    return Run(
+        ModuleSettings(**network) if "module" in network else NetworkSettings(**network),
+        DataSettings(**raw["data"]),
+        MeasureSettings(
+            measure["fisher"] and FisherSettings(**measure["fisher"]),
+            measure["jacobian"] and JacobianSettings(**measure["jacobian"]),
+            measure["dtype"],
+        ),
+        raw["seed"],
+        raw["id"],
+    )
