@@ -1,0 +1,211 @@
+"""The dual matrix of the Fisher information, in one pass from the readout to the input.
+
+K = (1/n) H^{1/2} J Jᵀ H^{1/2} has the non-zero spectrum of F. With c^l the cotangents at h^l (Q_i/√n pulled back), each
+dense layer adds K^l_(ia),(jb) = (x_i^{l−1}·x_j^{l−1} + 1)(c^l_ia · c^l_jb), and K^l alone is the dual of the layer's
+own diagonal block. So J, of R × P entries, is never formed.
+
+A layer's Gram matrix is taken in the same visit that pulls its cotangents back: they are needed for both and dropped
+after. Extra memory: the activations, R·w for each of `LAYER_GROUP` + 1 layers, and R².
+
+Operations: L·R²·w + 2(L − 1)·R·w² (ENGINE.md), all in matrix products on tiles that fit a core's cache, where the
+element-wise product with the samples' factor is added while they are there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from isosweep.curvature.chain import Chain, Stage, Trace
+from isosweep.curvature.layers import GramTerm, Parameters
+from isosweep.curvature.threads import Workers
+from isosweep.curvature.tiles import RowBlock, Tile, row_blocks, tiles
+
+__all__ = ["DualAccumulator", "LayerTerms", "layer_terms"]
+
+# Layers whose cotangents are held together, so that a tile of the sum is read and written once for all of them.
+LAYER_GROUP = 4
+# Rows of cotangents that are pulled back together.
+SHARD_ROWS = 512
+# With fewer samples than this, a broadcast over n × n blocks is slower than repeating the block.
+SMALL_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class LayerTerms:
+    """What one layer adds to the dual matrix.
+
+    Attributes:
+        name: the layer's name.
+        parameters: how many parameters its block of F has.
+        terms: see `GramTerm`; the matrix is their sum.
+    """
+
+    name: str
+    parameters: int
+    terms: tuple[GramTerm, ...]
+
+
+def layer_terms(
+    chain: Chain, trace: Trace, cotangents: Tensor, parameters: Parameters, workers: Workers
+) -> Iterator[LayerTerms]:
+    """Pulls cotangents back through the chain and yields every layer's terms, the readout first.
+
+    Args:
+        chain: the network.
+        trace: its forward pass for n samples.
+        cotangents: (k, n, C), at the outputs, weighted: their Gram matrix through J is the dual.
+        parameters: which parameters count.
+        workers: who pulls the shards back.
+    """
+    current = cotangents.contiguous()
+    owned = False
+    blocks = row_blocks(cotangents.shape[0], cotangents.shape[1], SHARD_ROWS)
+    first = min(
+        index for index, stage in enumerate(chain.stages) if stage.rule.parameter_count(stage.module, parameters)
+    )
+    for index in range(len(chain.stages) - 1, first - 1, -1):
+        stage, saved = chain.stages[index], trace.saved[index]
+        terms = stage.rule.gram_terms(stage.module, saved, current, parameters)
+        if terms:
+            count = stage.rule.parameter_count(stage.module, parameters)
+            yield LayerTerms(stage.name, count, tuple(terms))
+            owned = False
+        if index > first:
+            current = _pull_back(stage, saved, current, owned and stage.rule.in_place, blocks, workers)
+            owned = True
+
+
+def _pull_back(
+    stage: Stage, saved: Tensor, cotangents: Tensor, in_place: bool, blocks: list[RowBlock], workers: Workers
+) -> Tensor:
+    count, samples, width = cotangents.shape
+    if in_place:
+        out = cotangents
+    else:
+        out = cotangents.new_empty(count, samples, stage.rule.input_width(stage.module, width))
+
+    def task(block: RowBlock) -> None:
+        where = (slice(block.first, block.last), slice(block.start, block.stop))
+        stage.rule.pull_back(stage.module, saved[where[1]], cotangents[where], out[where])
+
+    workers.run(task, blocks)
+    return out
+
+
+class DualAccumulator:
+    """The dual matrix K, summed layer by layer.
+
+    Attributes:
+        matrix: (R, R) with R = cotangents · samples, rows ordered (cotangent, sample). Only its lower triangle is
+            valid.
+    """
+
+    def __init__(self, cotangents: Tensor, workers: Workers) -> None:
+        """For cotangents (k, n, ·): their shape, dtype and device."""
+        self._count, self._samples = cotangents.shape[:2]
+        self._workers = workers
+        self._tiles = tiles(self._count, self._samples)
+        self._sample_tiles = tiles(1, self._samples)
+        self._pending: list[GramTerm] = []
+        self._scratch = _Scratch(cotangents)
+        rows = self._count * self._samples
+        self.matrix = cotangents.new_zeros(rows, rows)
+
+    def add(self, layer: LayerTerms) -> None:
+        """Adds a layer's matrix; the work may wait until `LAYER_GROUP` terms are there."""
+        self._pending.extend(layer.terms)
+        if len(self._pending) >= LAYER_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Does the work that waits."""
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        factors = self._sample_factors(pending)
+
+        def task(tile: Tile) -> None:
+            for term, factor in zip(pending, factors, strict=True):
+                self._add_tile(tile, term, factor, self.matrix)
+
+        self._workers.run(task, self._tiles)
+
+    def add_alone(self, layer: LayerTerms, block: Tensor) -> None:
+        """Writes the layer's own matrix, both triangles, into `block` (R, R), and adds it to the sum."""
+        self.flush()
+        factors = self._sample_factors(layer.terms)
+
+        def task(tile: Tile) -> None:
+            rows, columns = tile.row.rows(self._samples), tile.column.rows(self._samples)
+            here = block[rows, columns]
+            here.zero_()
+            for term, factor in zip(layer.terms, factors, strict=True):
+                self._add_tile(tile, term, factor, block)
+            self.matrix[rows, columns] += here
+            if tile.row != tile.column:
+                block[columns, rows] = here.T
+
+        self._workers.run(task, self._tiles)
+
+    def _sample_factors(self, terms: Sequence[GramTerm]) -> list[Tensor | None]:
+        """S_ij = s_i·s_j + offset of each term, (n, n), both triangles; None where S is 1 everywhere."""
+        factors: list[Tensor | None] = []
+        tasks: list[tuple[Tile, Tensor, Tensor, float]] = []
+        for term in terms:
+            if term.samples is None:
+                if term.offset != 1:
+                    raise ValueError("a term without samples has offset 1")
+                factors.append(None)
+                continue
+            factor = term.samples.new_empty(self._samples, self._samples)
+            factors.append(factor)
+            tasks.extend((tile, term.samples, factor, term.offset) for tile in self._sample_tiles)
+
+        def task(item: tuple[Tile, Tensor, Tensor, float]) -> None:
+            tile, samples, factor, offset = item
+            rows, columns = slice(tile.row.start, tile.row.stop), slice(tile.column.start, tile.column.stop)
+            piece = samples[rows] @ samples[columns].T
+            if offset:
+                piece += offset
+            factor[rows, columns] = piece
+            if tile.row != tile.column:
+                factor[columns, rows] = piece.T
+
+        self._workers.run(task, tasks)
+        return factors
+
+    def _add_tile(self, tile: Tile, term: GramTerm, factor: Tensor | None, target: Tensor) -> None:
+        row, column = tile.row, tile.column
+        left = term.cotangents[row.first : row.last, row.start : row.stop].flatten(0, 1)
+        right = term.cotangents[column.first : column.last, column.start : column.stop].flatten(0, 1)
+        products = self._scratch.get(left.shape[0], right.shape[0])
+        torch.mm(left, right.T, out=products)
+        here = target[row.rows(self._samples), column.rows(self._samples)]
+        if factor is None:
+            here += products
+            return
+        piece = factor[row.start : row.stop, column.start : column.stop]
+        across = (row.last - row.first, column.last - column.first)
+        if self._samples < SMALL_SAMPLES:
+            here.addcmul_(products, piece.repeat(across))
+            return
+        shape = (across[0], row.stop - row.start, across[1], column.stop - column.start)
+        here.view(shape).addcmul_(products.view(shape), piece[None, :, None, :])
+
+
+class _Scratch(threading.local):
+    """One buffer for products a thread and a shape."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        self._buffers: dict[tuple[int, int], Tensor] = {}
+
+    def get(self, rows: int, columns: int) -> Tensor:
+        if (rows, columns) not in self._buffers:
+            self._buffers[rows, columns] = self._like.new_empty(rows, columns)
+        return self._buffers[rows, columns]

@@ -1,0 +1,44 @@
+"""A dense layer h = W x + b.
+
+The gradient of cotangent c at sample i is c x_iᵀ for W and c for b, so the dual's entries are (x_i·x_j + 1)(c_ia·c_jb).
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from isosweep.curvature.layers.rule import GramTerm, Parameters, Rule
+
+__all__ = ["RULE", "Linear"]
+
+
+class Linear(Rule):
+    types = (nn.Linear,)
+
+    def apply(self, module: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        outputs: Tensor = module(inputs)
+        return outputs, inputs
+
+    def pull_back(self, module: nn.Module, saved: Tensor, cotangents: Tensor, out: Tensor) -> None:
+        weight = cast(Tensor, module.weight)
+        torch.mm(cotangents.flatten(0, 1), weight, out=out.view(-1, weight.shape[1]))
+
+    def input_width(self, module: nn.Module, output_width: int) -> int:
+        return cast(nn.Linear, module).in_features
+
+    def gram_terms(
+        self, module: nn.Module, saved: Tensor, cotangents: Tensor, parameters: Parameters
+    ) -> list[GramTerm]:
+        with_bias = parameters == "all" and module.bias is not None
+        return [GramTerm(samples=saved, offset=1.0 if with_bias else 0.0, cotangents=cotangents)]
+
+    def parameter_count(self, module: nn.Module, parameters: Parameters) -> int:
+        with_bias = parameters == "all" and module.bias is not None
+        weight = cast(Tensor, module.weight)
+        return weight.numel() + (weight.shape[0] if with_bias else 0)
+
+
+RULE = Linear()

@@ -1,0 +1,94 @@
+"""What a layer must know for the engine to pass through it.
+
+A new layer is one new file in this folder, with an instance of a subclass of `Rule` (or `Elementwise`) in a
+module-level name `RULE`; `layers.rule_for` finds it.
+
+Shapes: n samples, k cotangents a sample, `inputs` (n, in), `cotangents` (k, n, out). The rows of every Gram matrix are
+ordered (cotangent, sample), so that what depends on the samples alone multiplies contiguous n × n blocks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Elementwise", "GramTerm", "Parameters", "Rule"]
+
+Parameters = Literal["all", "weights"]
+
+
+@dataclass(frozen=True)
+class GramTerm:
+    """One term of a layer's dual matrix: ⟨∂h_ia/∂θ, ∂h_jb/∂θ⟩ = S_ij · (c_ia · c_jb).
+
+    Attributes:
+        samples: the rows s_i, (n, d), with S_ij = s_i·s_j + offset; None if S is `offset` everywhere.
+        offset: the constant part of S, 1 where there is a bias.
+        cotangents: (k, n, w).
+    """
+
+    samples: Tensor | None
+    offset: float
+    cotangents: Tensor
+
+
+class Rule(ABC):
+    """A layer as the engine sees it. `saved` is whatever `apply` chose to keep for the way back.
+
+    Attributes:
+        types: the module types this rule is for, exactly.
+        in_place: whether `pull_back` may write its result over the cotangents it reads.
+    """
+
+    types: tuple[type[nn.Module], ...]
+    in_place: bool = False
+
+    @abstractmethod
+    def apply(self, module: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, in) → the outputs (n, out), and `saved`, whose first dimension is n."""
+
+    @abstractmethod
+    def pull_back(self, module: nn.Module, saved: Tensor, cotangents: Tensor, out: Tensor) -> None:
+        """Cotangents at the outputs (k, n, out) → at the inputs (k, n, in), written into `out`.
+
+        `out` is contiguous and may be `cotangents` itself where `in_place` says so.
+        """
+
+    def input_width(self, module: nn.Module, output_width: int) -> int:
+        """The width of the inputs, for outputs of this width."""
+        return output_width
+
+    def gram_terms(
+        self, module: nn.Module, saved: Tensor, cotangents: Tensor, parameters: Parameters
+    ) -> list[GramTerm]:
+        """The terms of this layer's own diagonal block of the dual matrix; none if it has no parameters."""
+        return []
+
+    def parameter_count(self, module: nn.Module, parameters: Parameters) -> int:
+        """The number of parameters that `gram_terms` accounts for."""
+        return 0
+
+    def check(self, module: nn.Module) -> str | None:
+        """Why this very module is not supported, or None."""
+        return None
+
+
+class Elementwise(Rule):
+    """An activation φ applied to every entry: it saves φ'(h), and pulls back by multiplying with it."""
+
+    in_place = True
+
+    @abstractmethod
+    def derivative(self, module: nn.Module, inputs: Tensor) -> Tensor:
+        """φ'(h), entry by entry, to full relative accuracy."""
+
+    def apply(self, module: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        outputs: Tensor = module(inputs)
+        return outputs, self.derivative(module, inputs)
+
+    def pull_back(self, module: nn.Module, saved: Tensor, cotangents: Tensor, out: Tensor) -> None:
+        torch.mul(cotangents, saved, out=out)
