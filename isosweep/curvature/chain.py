@@ -37,6 +37,11 @@ class Stage:
     rule: Rule
     depth: int
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether this is one of the dense layers that are counted."""
+        return isinstance(self.module, nn.Linear)
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -85,6 +90,21 @@ class Chain:
         if not torch.isfinite(x).all():
             raise NonFiniteNetwork(self._first_non_finite(inputs))
         return Trace(x, tuple(saved))
+
+    def pre_activations(self, inputs: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """The name and the outputs h (n, width) of every dense layer, in order: the bits of `forward`.
+
+        Raises:
+            NonFiniteNetwork: an output is NaN or infinite; names the first stage where that happened.
+        """
+        pieces = list(torch.split(inputs, SAMPLE_SHARD))
+        for stage in self.stages:
+            pieces = [stage.rule.apply(stage.module, piece)[0] for piece in pieces]
+            if stage.is_dense:
+                h = torch.cat(pieces)
+                if not torch.isfinite(h).all():
+                    raise NonFiniteNetwork(self._first_non_finite(inputs))
+                yield stage.name, h
 
     def _first_non_finite(self, inputs: Tensor) -> str:
         x = inputs

@@ -12,6 +12,7 @@ __all__ = ["RULE"]
 
 class Identity(Elementwise):
     types = (nn.Identity,)
+    is_identity = True
 
     def derivative(self, module: nn.Module, inputs: Tensor) -> Tensor:
         return torch.ones_like(inputs)

@@ -29,6 +29,9 @@ class Linear(Rule):
     def input_width(self, module: nn.Module, output_width: int) -> int:
         return cast(nn.Linear, module).in_features
 
+    def jacobian(self, module: nn.Module, saved: Tensor) -> Tensor:
+        return cast(Tensor, module.weight)
+
     def gram_terms(
         self, module: nn.Module, saved: Tensor, cotangents: Tensor, parameters: Parameters
     ) -> list[GramTerm]:

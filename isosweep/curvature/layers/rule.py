@@ -62,6 +62,10 @@ class Rule(ABC):
         """The width of the inputs, for outputs of this width."""
         return output_width
 
+    def jacobian(self, module: nn.Module, saved: Tensor) -> Tensor:
+        """∂outputs/∂inputs as a matrix: (out, in) if all samples share it, else (n, out, in)."""
+        raise NotImplementedError(f"{type(self).__name__} has no Jacobian matrix")
+
     def gram_terms(
         self, module: nn.Module, saved: Tensor, cotangents: Tensor, parameters: Parameters
     ) -> list[GramTerm]:
@@ -81,6 +85,7 @@ class Elementwise(Rule):
     """An activation φ applied to every entry: it saves φ'(h), and pulls back by multiplying with it."""
 
     in_place = True
+    is_identity: bool = False
 
     @abstractmethod
     def derivative(self, module: nn.Module, inputs: Tensor) -> Tensor:

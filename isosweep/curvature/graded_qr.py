@@ -1,0 +1,90 @@
+"""The Jacobian as a graded triangular matrix: QR after every factor, the scales of its rows kept as exponents.
+
+A_k Q_{k−1} = Q_k R_k turns the product A_L … A_1 into Q_L · R_L … R_1. The product of the triangular factors has rows
+of very different size, s_1 ≫ s_2 ≫ …, and each is kept to full relative accuracy: row i is stored as 2^{e_i} times a
+row of size 1, and the next factor mixes in only the later rows, which are smaller. (Graded QR, Stewart 1997, "On
+graded QR decompositions of products of matrices"; here with exponents, since a depth of 200 passes the range of
+float64.)
+
+The rows of every factor are sorted by |φ'| first, the order in which Householder QR keeps small rows to their own
+relative accuracy (Cox and Higham 1998). Dead units come last: their rows are exactly zero and stay so, and the number
+of live units of the narrowest layer is the exact rank.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from isosweep.curvature.jacobian_factors import Factor
+
+__all__ = ["ZERO_EXPONENT", "Graded", "graded_triangle"]
+
+# The exponent of a row that is exactly zero.
+ZERO_EXPONENT = -(2**40)
+
+
+@dataclass(frozen=True)
+class Graded:
+    """diag(2^e) R for each sample.
+
+    Attributes:
+        rows: R, (m, q, p), upper triangular or trapezoidal, its rows of size 1 or exactly 0.
+        exponents: e, (m, q), integers in float64; `ZERO_EXPONENT` for a zero row.
+    """
+
+    rows: Tensor
+    exponents: Tensor
+
+
+def graded_triangle(factors: list[Factor], samples: int) -> Graded:
+    """A graded matrix with the singular values of the factors' product (first factor acting first), sample by
+    sample.
+    """
+    graded: Graded | None = None
+    # Q of the factor before, as its reflectors, and the order in which its rows were taken.
+    reflectors: tuple[Tensor, Tensor] | None = None
+    order: Tensor | None = None
+    for index, factor in enumerate(factors):
+        matrix = factor.matrix
+        if index == 0 and matrix.ndim == 2 and matrix.shape[0] < matrix.shape[1]:
+            # A wide first matrix W = L Vᵀ: V does not change the singular values, and D L is as D W with fewer columns.
+            matrix = torch.linalg.qr(matrix.mT, mode="r").R.mT
+        batch = matrix.expand(samples, -1, -1) if matrix.ndim == 2 else matrix
+        if order is not None:
+            batch = batch.gather(2, order[:, None, :].expand(-1, batch.shape[1], -1))
+        if reflectors is not None and graded is not None:
+            batch = torch.ormqr(*reflectors, batch, left=False)[:, :, : graded.rows.shape[1]]
+        order = None
+        if factor.diagonal is not None:
+            order = factor.diagonal.abs().argsort(dim=1, descending=True, stable=True)
+            batch = batch.gather(1, order[:, :, None].expand(-1, -1, batch.shape[2]))
+            batch = batch * factor.diagonal.gather(1, order)[:, :, None]
+        packed, tau = torch.geqrf(batch)
+        reflectors = packed[:, :, : tau.shape[1]], tau
+        graded = _multiply(packed[:, : min(packed.shape[1:])].triu(), graded)
+    assert graded is not None
+    return graded
+
+
+def _multiply(triangle: Tensor, graded: Graded | None) -> Graded:
+    """`triangle` (m, q', q) times the graded matrix so far."""
+    if graded is None:
+        return _normalise(triangle, triangle.new_zeros(triangle.shape[:2]))
+    # Row i only meets rows j ≥ i, so their largest exponent is its scale: nothing overflows, and what underflows is
+    # below 2^-1000 of the row.
+    scales = graded.exponents.flip(1).cummax(dim=1).values.flip(1)[:, : triangle.shape[1]]
+    shift = (graded.exponents[:, None, :] - scales[:, :, None]).clamp(-1074, 0)
+    return _normalise(torch.ldexp(triangle, shift) @ graded.rows, scales)
+
+
+def _normalise(rows: Tensor, exponents: Tensor) -> Graded:
+    largest = rows.abs().amax(dim=2)
+    _, shift = torch.frexp(largest)
+    alive = largest > 0
+    shift = torch.where(alive, shift, 0)
+    rows = torch.ldexp(rows, -shift[:, :, None])
+    zero = torch.full_like(exponents, ZERO_EXPONENT)
+    return Graded(rows, torch.where(alive, exponents + shift, zero))
