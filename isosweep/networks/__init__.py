@@ -1,1 +1,1 @@
-
+"""Networks: random draws, initialisations, activations, and `realize`, which makes a run's network."""

@@ -1,0 +1,114 @@
+"""Where a run was computed: what can change its bits (the environment class), and what else one wants to know later."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from typing import Any
+
+__all__ = ["environment_class", "fingerprint"]
+
+# What decides the bits of a result: a change in any of these is another environment class.
+_DECISIVE = (
+    "machine",
+    "cpu_model",
+    "cpu_capability",
+    "cpu_flags",
+    "device",
+    "gpu_model",
+    "driver",
+    "cuda_version",
+    "cudnn_version",
+    "torch_version",
+    "numpy_version",
+    "scipy_version",
+    "blas",
+)
+
+
+def _cpu() -> tuple[str, str]:
+    """Model name with family, model and stepping; and a hash of the instruction sets."""
+    fields: dict[str, str] = {}
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                key, _, value = line.partition(":")
+                if not line.strip():
+                    break
+                fields[key.strip()] = value.strip()
+    except OSError:
+        return platform.processor() or platform.machine(), ""
+    model = fields.get("model name", platform.machine())
+    numbers = "/".join(fields.get(k, "?") for k in ("cpu family", "model", "stepping"))
+    flags = hashlib.sha256(" ".join(sorted(fields.get("flags", "").split())).encode()).hexdigest()[:12]
+    return f"{model} ({numbers})", flags
+
+
+def _gpu(device: str) -> dict[str, Any]:
+    import torch
+
+    if not device.startswith("cuda"):
+        return {"gpu_model": None, "gpu_uuid": None, "driver": None, "cuda_version": None, "cudnn_version": None}
+    properties = torch.cuda.get_device_properties(device)
+    driver = None
+    if shutil.which("nvidia-smi"):
+        asked = subprocess.run(
+            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True, text=True, timeout=30, check=False
+        )
+        driver = asked.stdout.splitlines()[0].strip() if asked.returncode == 0 and asked.stdout else None
+    return {
+        "gpu_model": properties.name,
+        "gpu_uuid": str(getattr(properties, "uuid", "")) or None,
+        "driver": driver,
+        "cuda_version": torch.version.cuda,
+        "cudnn_version": str(torch.backends.cudnn.version()),
+    }
+
+
+def _blas() -> str:
+    import numpy  # noqa: F401  # loads its BLAS
+    import scipy.linalg  # noqa: F401
+    import torch
+    from threadpoolctl import threadpool_info
+
+    pools = {f"{p['internal_api']} {p.get('version')} {p.get('architecture', '')}".strip() for p in threadpool_info() if p["user_api"] == "blas"}
+    mkl = "mkl" if torch.backends.mkl.is_available() else "no mkl"
+    return ", ".join([*sorted(pools), f"torch with {mkl}"])
+
+
+@functools.cache
+def fingerprint(device: str = "cpu") -> dict[str, Any]:
+    """What is known of this process and machine, each value a number, text or None. Computed once a process and device."""
+    import numpy
+    import scipy
+    import torch
+
+    model, flags = _cpu()
+    return {
+        "hostname": socket.gethostname(),
+        "device": device,
+        "machine": platform.machine(),
+        "cpu_model": model,
+        "cpu_flags": flags,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu_count": os.cpu_count(),
+        **_gpu(device),
+        "python_version": platform.python_version(),
+        "torch_version": torch.__version__,
+        "numpy_version": numpy.__version__,
+        "scipy_version": scipy.__version__,
+        "blas": _blas(),
+        "threads": 1,
+    }
+
+
+def environment_class(known: dict[str, Any]) -> str:
+    """12 hexadecimal digits over what of a fingerprint can change bits."""
+    decisive = json.dumps({name: known[name] for name in _DECISIVE}, sort_keys=True)
+    return hashlib.sha256(decisive.encode()).hexdigest()[:12]

@@ -1,0 +1,67 @@
+"""Carry out a run: its network, its data, its spectra."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+
+from ..curvature import fisher, forward_statistics, jacobian_spectrum
+from ..networks.realize import realize
+from ..sweep.settings import NetworkSettings, Run
+from ..threads import single_threaded
+from .determinism import deterministic
+from .measurement import FisherBlock, JacobianSample, LayerActivity, Measurement
+
+__all__ = ["execute"]
+
+
+def execute(run: Run, device: str | torch.device = "cpu", *, folder: str | Path | None = None) -> Measurement:
+    """Measure a run at initialisation.
+
+    Within one environment class the result is the same to the last bit, whatever ran before in the process and however many threads it has.
+
+    Args:
+        run: from `isosweep.load(path).runs()`.
+        device: "cpu", or a CUDA device.
+        folder: where a user's own module is imported from (the working directory if None).
+
+    Raises:
+        MissingData, UserNetworkError: see `isosweep.realize`.
+        Errors of `isosweep.curvature.errors`: a layer that is not supported, weights or activations that are not finite.
+    """
+    with deterministic(), single_threaded(), torch.no_grad():
+        network, inputs, _ = realize(run, device, folder=folder)
+        blocks: list[FisherBlock] = []
+        scalars: dict[str, float] = {}
+        wanted = run.measure.fisher
+        if wanted is not None:
+            spectrum = fisher(network, inputs[: wanted.samples], wanted.likelihood, layers=wanted.layers)
+            eigenvalues = spectrum.eigenvalues.cpu().numpy()
+            blocks.append(FisherBlock(0, "all", eigenvalues, spectrum.lambda_max, spectrum.trace, spectrum.rank, spectrum.abs_error))
+            for name, block in spectrum.blocks.items():
+                own = None if block.eigenvalues is None else block.eigenvalues.cpu().numpy()
+                blocks.append(FisherBlock(0, name, own, block.lambda_max, block.trace, block.rank))
+            scalars["fisher_frobenius"] = spectrum.frobenius
+            scalars["fisher_condition_number"] = spectrum.condition_number
+            scalars["fisher_parameters"] = float(spectrum.parameters)
+        samples: list[JacobianSample] = []
+        if run.measure.jacobian is not None:
+            m = run.measure.jacobian.samples
+            result = jacobian_spectrum(network, inputs[:m])
+            values, logs = result.singular_values.cpu().double().numpy(), result.log_singular_values.cpu().double().numpy()
+            samples = [JacobianSample(0, i, values[i], logs[i]) for i in range(m)]
+            finite = logs[~(logs == -math.inf)]
+            scalars["jacobian_s_max"] = float(values.max())
+            scalars["jacobian_log_s_max"] = float(logs.max())
+            scalars["jacobian_log_s_min"] = float(finite.min()) if finite.size else -math.inf
+            scalars["jacobian_rank"] = float(min((row != -math.inf).sum() for row in logs))
+        statistics = forward_statistics(network, inputs)
+        hidden = run.network.depth if isinstance(run.network, NetworkSettings) else None
+        layers = [
+            LayerActivity(0, i, name, float(q), float(c))
+            for i, (name, q, c) in enumerate(zip(statistics.names, statistics.q, statistics.c, strict=True), start=1)
+            if hidden is None or i <= hidden + 1
+        ]
+    return Measurement(tuple(blocks), tuple(samples), tuple(layers), scalars)

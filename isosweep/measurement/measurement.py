@@ -1,0 +1,84 @@
+"""What a run measured, as plain arrays in a fixed order, and their digest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["FisherBlock", "JacobianSample", "LayerActivity", "Measurement"]
+
+
+@dataclass(frozen=True)
+class FisherBlock:
+    """A block of the Fisher information matrix: "all", or one layer's diagonal block by the layer's name.
+
+    `eigenvalues` is None where only the summary was asked for; `rank` counts λ > R·ε·λ_max; `abs_error` bounds the error of every eigenvalue.
+    """
+
+    step: int
+    block: str
+    eigenvalues: np.ndarray | None
+    lambda_max: float
+    trace: float
+    rank: int
+    abs_error: float | None = None
+
+
+@dataclass(frozen=True)
+class JacobianSample:
+    """Singular values of ∂x^L/∂x^0 at one input, largest first, and their natural logarithms (−inf for exact zeros)."""
+
+    step: int
+    sample: int
+    singular_values: np.ndarray
+    log_singular_values: np.ndarray
+
+
+@dataclass(frozen=True)
+class LayerActivity:
+    """A hidden layer's pre-activations over the inputs: mean q^l of |h^l|²/N_l, and mean correlation c^l of distinct inputs."""
+
+    step: int
+    layer: int
+    block: str
+    q: float
+    correlation: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Everything a run measured; `scalars` are numbers of the whole run, by column name."""
+
+    fisher: tuple[FisherBlock, ...]
+    jacobian: tuple[JacobianSample, ...]
+    layers: tuple[LayerActivity, ...]
+    scalars: dict[str, float]
+
+    def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Every measured number, in the order that the digest takes them."""
+        for f in self.fisher:
+            yield f"fisher/{f.step}/{f.block}/summary", np.array([f.lambda_max, f.trace, f.rank, np.nan if f.abs_error is None else f.abs_error])
+            if f.eigenvalues is not None:
+                yield f"fisher/{f.step}/{f.block}/eigenvalues", f.eigenvalues
+        for j in self.jacobian:
+            yield f"jacobian/{j.step}/{j.sample}/singular_values", j.singular_values
+            yield f"jacobian/{j.step}/{j.sample}/log_singular_values", j.log_singular_values
+        for a in self.layers:
+            yield f"layers/{a.step}/{a.layer}/{a.block}", np.array([a.q, a.correlation])
+        for name in sorted(self.scalars):
+            yield f"scalar/{name}", np.array([self.scalars[name]])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the names, shapes and float64 bits of `arrays`: equal exactly where every measured bit is."""
+        total = hashlib.sha256()
+        for name, array in self.arrays():
+            values = np.ascontiguousarray(array, dtype="<f8")
+            # one NaN for all: its payload is no measurement
+            values = np.where(np.isnan(values), np.nan, values)
+            total.update(f"{name}{values.shape}\n".encode())
+            total.update(values.tobytes())
+        return total.hexdigest()

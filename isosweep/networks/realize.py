@@ -1,0 +1,59 @@
+"""From a run's settings to its network, inputs and labels, exactly as the run uses them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..data.training_split import training_split
+from ..sweep.settings import NetworkSettings, Run
+from ..threads import single_threaded
+from .dense import dense_network
+from .user import UserNetworkError, load_checkpoint, user_network
+
+__all__ = ["Realized", "realize"]
+
+
+class Realized(NamedTuple):
+    """A run made real: the `network`, the `inputs` (n, N_0) that the Fisher is averaged over (the Jacobian's are their first m), their `labels` (n,)."""
+
+    network: nn.Sequential
+    inputs: Tensor
+    labels: Tensor
+
+
+def realize(run: Run, device: str | torch.device = "cpu", *, folder: str | Path | None = None) -> Realized:
+    """The run's network, inputs and labels on `device`, in the run's dtype.
+
+    Everything is drawn and scaled on the CPU in float64, on one thread, from the run's own generators, then moved; so it is the same to the last bit
+    whatever device, thread count, global generator or default dtype the caller has.
+
+    Args:
+        run: from `isosweep.load(path).runs()`.
+        device: where the three are put.
+        folder: where a user's own module is imported from (the working directory if None).
+
+    Raises:
+        MissingData: the data files are gone or have changed since the run was planned.
+        UserNetworkError: a user's module or checkpoint has changed, or does not give the network asked for.
+    """
+    fisher, jacobian = run.measure.fisher, run.measure.jacobian
+    samples = fisher.samples if fisher is not None else jacobian.samples if jacobian is not None else 0
+    dtype = getattr(torch, run.measure.dtype)
+    with single_threaded(), torch.no_grad():
+        split = training_split(run.data, run.seed)
+        if isinstance(run.network, NetworkSettings):
+            network = dense_network(run.network, run.data.inputs, run.data.classes, run.seed, dtype)
+        else:
+            network = user_network(run.network, run.data.inputs, run.data.classes, run.seed, dtype, folder)
+        if run.network.checkpoint is not None:
+            load_checkpoint(network, run.network.checkpoint, run.network.checkpoint_checksum)
+        inputs = torch.from_numpy(split.inputs[:samples].copy()).to(dtype)
+        outputs = network(inputs[:1])
+        if outputs.shape != (1, run.data.classes):
+            raise UserNetworkError(f"the network gives outputs of shape {tuple(outputs.shape)} for one input; expected (1, {run.data.classes})")
+    labels = torch.from_numpy(split.labels[:samples].copy())
+    return Realized(network.to(device), inputs.to(device), labels.to(device))

@@ -1,0 +1,207 @@
+"""Records: one immutable Arrow IPC file a run, whole or not at all, with a checksum over every byte and the digest of what was measured.
+
+A record is one row: settings and provenance as JSON, measured arrays as lists. Its outcome is in its name, so that a listing tells which runs are
+finished. A file that is torn, altered or not a record is told from a sound one by `read_record` and can be set aside by `quarantine`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .publish import publish
+from .store import Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..measurement.measurement import Measurement
+    from ..sweep.settings import Run
+
+__all__ = ["OUTCOMES", "BadRecord", "list_records", "publish_record", "quarantine", "read_record", "record_path", "record_schema"]
+
+OUTCOMES = ("done", "diverged")
+RECORD_FORMAT = 1
+_CHECKSUM = b"isosweep.checksum"
+_BLANK = b"0" * 64
+
+
+class BadRecord(Exception):
+    """A file among the records that is torn, altered, of a newer format, or no record."""
+
+
+def record_path(store: Store, run: str, outcome: str) -> Path:
+    """Where the record of a run with this outcome is."""
+    return store.records / store.fan(run) / f"{run}.{outcome}.arrow"
+
+
+def record_schema() -> pa.Schema:
+    """The columns of a record."""
+    import pyarrow as pa
+
+    values = pa.list_(pa.float64())
+    fisher = pa.struct(
+        [
+            ("step", pa.int64()),
+            ("block", pa.string()),
+            ("eigenvalues", values),
+            ("lambda_max", pa.float64()),
+            ("trace", pa.float64()),
+            ("rank", pa.int64()),
+            ("abs_error", pa.float64()),
+        ]
+    )
+    jacobian = pa.struct([("step", pa.int64()), ("sample", pa.int64()), ("singular_values", values), ("log_singular_values", values)])
+    layers = pa.struct([("step", pa.int64()), ("layer", pa.int64()), ("block", pa.string()), ("q", pa.float64()), ("correlation", pa.float64())])
+    return pa.schema(
+        [
+            ("run_id", pa.string()),
+            ("outcome", pa.string()),
+            ("version", pa.int64()),
+            ("digest", pa.string()),
+            ("settings", pa.string()),
+            ("provenance", pa.string()),
+            ("scalars", pa.string()),
+            ("fisher", pa.list_(fisher)),
+            ("jacobian", pa.list_(jacobian)),
+            ("layers", pa.list_(layers)),
+        ]
+    )
+
+
+def _encode(run: Run, measurement: Measurement, outcome: str, version: int, provenance: dict[str, Any]) -> bytes:
+    import pyarrow as pa
+
+    from ..sweep.settings import to_json
+
+    schema = record_schema()
+    row = {
+        "run_id": run.id,
+        "outcome": outcome,
+        "version": version,
+        "digest": measurement.digest,
+        "settings": to_json(run),
+        "provenance": json.dumps(provenance, sort_keys=True),
+        "scalars": json.dumps({k: repr(v) for k, v in sorted(measurement.scalars.items())}),
+        "fisher": [vars(block) for block in measurement.fisher],
+        "jacobian": [vars(sample) for sample in measurement.jacobian],
+        "layers": [vars(layer) for layer in measurement.layers],
+    }
+    batch = pa.RecordBatch.from_pylist([row], schema=schema.with_metadata({_CHECKSUM: _BLANK, b"isosweep.format": str(RECORD_FORMAT).encode()}))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return _seal(sink.getvalue().to_pybytes())
+
+
+def _seal(data: bytes) -> bytes:
+    """Write the checksum into its place in the metadata, which an Arrow file holds at its head and in its footer; it is taken with zeros there."""
+    checksum = hashlib.sha256(data).hexdigest().encode()
+    start, places = 0, []
+    while (found := data.find(_CHECKSUM, start)) >= 0:
+        places.append(data.index(_BLANK, found))
+        start = found + 1
+    for place in places:
+        data = data[:place] + checksum + data[place + 64 :]
+    return data
+
+
+def _unseal(data: bytes) -> bytes:
+    """The data with zeros in place of the checksum; raises `BadRecord` unless they are the bytes that were sealed."""
+    import pyarrow as pa
+
+    try:
+        metadata = pa.ipc.open_file(pa.BufferReader(data)).schema.metadata or {}
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise BadRecord(f"no whole Arrow file: {str(error).splitlines()[0]}") from None
+    checksum = metadata.get(_CHECKSUM)
+    if checksum is None:
+        raise BadRecord("an Arrow file, but no record of isosweep")
+    if int(metadata.get(b"isosweep.format", b"0")) > RECORD_FORMAT:
+        raise BadRecord("a record in the format of a newer isosweep")
+    if hashlib.sha256(data.replace(checksum, _BLANK)).hexdigest().encode() != checksum:
+        raise BadRecord("the checksum does not fit the content: the file was altered")
+    return data
+
+
+def publish_record(store: Store, run: Run, measurement: Measurement, provenance: dict[str, Any], *, outcome: str = "done", version: int) -> bool:
+    """Publish a run's record; False if the run has one already (whatever its outcome), which then stays.
+
+    Raises:
+        OSError: the store cannot be written; nothing is lost but this measurement.
+    """
+    assert outcome in OUTCOMES, outcome
+    others = [record_path(store, run.id, o) for o in OUTCOMES if o != outcome]
+    if any(path.exists() for path in others):
+        return False
+    return publish(record_path(store, run.id, outcome), _encode(run, measurement, outcome, version, provenance))
+
+
+def list_records(store: Store) -> dict[str, str]:
+    """Run id → outcome of every record in the store; no file is opened."""
+    found: dict[str, str] = {}
+    try:
+        folders = [entry.path for entry in os.scandir(store.records) if entry.is_dir()]
+    except FileNotFoundError:
+        return found
+    for folder in folders:
+        for name in os.listdir(folder):
+            parts = name.split(".")
+            if len(parts) == 3 and parts[2] == "arrow" and parts[1] in OUTCOMES:
+                found[parts[0]] = parts[1]
+    return found
+
+
+def has_record(store: Store, run: str) -> bool:
+    """Whether the run has a record; lists its folder first, which refreshes a network file system's memory of it."""
+    try:
+        return any(name.startswith(run + ".") and name.endswith(".arrow") for name in os.listdir(store.records / store.fan(run)))
+    except FileNotFoundError:
+        return False
+
+
+def read_record(path: Path) -> pa.RecordBatch:
+    """The record in the file: a batch of one row (see `record_schema`).
+
+    Raises:
+        BadRecord: torn, altered, foreign, or another run's than its name says.
+        OSError: the file cannot be read at all.
+    """
+    import pyarrow as pa
+
+    data = _unseal(path.read_bytes())
+    try:
+        batch = pa.ipc.open_file(pa.BufferReader(data)).get_batch(0)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise BadRecord(f"cannot be decoded: {str(error).splitlines()[0]}") from None
+    if not batch.schema.equals(record_schema(), check_metadata=False) or batch.num_rows != 1:
+        raise BadRecord("its columns are not a record's")
+    run = batch.column("run_id")[0].as_py()
+    if path.name != f"{run}.{batch.column('outcome')[0].as_py()}.arrow":
+        raise BadRecord(f"it holds the record of {run}, which its name does not say")
+    return batch
+
+
+def quarantine(store: Store, path: Path, reason: str) -> Path:
+    """Set a bad file aside, with the reason beside it, so that its run can be computed again. Nothing is deleted."""
+    number = 0
+    while True:
+        target = store.quarantine / (path.name if not number else f"{path.name}.{number}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, target)
+            break
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return target  # another collector was faster
+            raise
+    path.unlink(missing_ok=True)
+    publish(target.with_name(target.name + ".reason"), (reason + "\n").encode())
+    return target
+

@@ -1,0 +1,135 @@
+"""The store's folders, and the right to use them.
+
+    store.json                               the format's version, and whose store it is
+    records/<ab>/<run>.<outcome>.arrow       one immutable result a run: done, or diverged
+    attempts/<ab>/<run>.<n>.<outcome>.json   any number of failures a run
+    launches/<n>.jsonl                       what a launch submitted: tasks and their runs
+    tasks/<token>/<t>.<e>.json               who holds a task, or that it has ended, or is void
+    jobs/<token>/                            scripts, pickles and logs of a launch
+    quarantine/                              files that were torn or foreign, with the reason
+
+The file system is the only database. Everything is published once under an exclusive name (`isosweep.store.publish`); nothing takes a lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from .publish import TEMPORARY_PREFIX, publish
+
+__all__ = ["FORMAT", "Store", "StoreError"]
+
+FORMAT = 1
+_FANOUT = 2
+
+
+class StoreError(Exception):
+    """A store that cannot be used: not readable, not writable, another's, or of a newer isosweep."""
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+class Store:
+    """A folder of results. Opening it reads nothing but its ``store.json``; `create` makes it."""
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root).absolute()
+        self.records = self.root / "records"
+        self.attempts = self.root / "attempts"
+        self.launches = self.root / "launches"
+        self.tasks = self.root / "tasks"
+        self.jobs = self.root / "jobs"
+        self.quarantine = self.root / "quarantine"
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a store at this path."""
+        return (self.root / "store.json").is_file()
+
+    def _header(self) -> dict[str, int]:
+        try:
+            header = json.loads((self.root / "store.json").read_bytes())
+            if not isinstance(header["format"], int) or not isinstance(header["uid"], int):
+                raise TypeError
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise StoreError(f"cannot read the store {self.root}: {_reason(error)}") from None
+        except (ValueError, KeyError, TypeError):
+            raise StoreError(f"{self.root / 'store.json'} is not a store's header: give another folder with --store") from None
+        return {"format": header["format"], "uid": header["uid"]}
+
+    def check_readable(self) -> None:
+        """Raise `StoreError` if there is a store here that this isosweep cannot read. No store at all is an empty one."""
+        if self.root.exists() and not self.root.is_dir():
+            raise StoreError(f"the store {self.root} is a file: give a folder with --store")
+        header = self._header()
+        if header and header["format"] > FORMAT:
+            raise StoreError(
+                f"the store {self.root} was written by a newer isosweep (format {header['format']}, this one knows {FORMAT}): upgrade isosweep, or give another --store"
+            )
+        try:
+            if self.root.is_dir():
+                os.listdir(self.root)
+        except OSError as error:
+            raise StoreError(f"cannot read the store {self.root}: {_reason(error)}") from None
+
+    def check_writable(self) -> None:
+        """Raise `StoreError` unless this user may write here; makes nothing where there is no store yet, but tries a file where there is one."""
+        self.check_readable()
+        header = self._header()
+        if header and header["uid"] != os.getuid():
+            raise StoreError(
+                f"the store {self.root} belongs to user id {header['uid']}, you are {os.getuid()}: one user writes a store, anyone may read it; give another --store"
+            )
+        place = self.root
+        while not place.exists():
+            place = place.parent
+        if not header:
+            if self.root.is_dir() and any(self.root.iterdir()):
+                raise StoreError(f"{self.root} is not empty and is no store: give an empty or a new folder with --store")
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise StoreError(f"cannot write the store {self.root}: no permission to write in {place}")
+        probe = place / f"{TEMPORARY_PREFIX}probe-{os.getpid()}"
+        try:
+            probe.write_bytes(b"isosweep")
+            probe.unlink()
+        except OSError as error:
+            probe.unlink(missing_ok=True) if error.errno == 28 else None
+            raise StoreError(f"cannot write the store {self.root}: {_reason(error)}") from None
+
+    def create(self) -> Store:
+        """Make the store if there is none, and check that it may be written.
+
+        Raises:
+            StoreError: it may not.
+        """
+        self.check_writable()
+        try:
+            if not self.exists:
+                publish(self.root / "store.json", json.dumps({"format": FORMAT, "uid": os.getuid()}).encode() + b"\n")
+        except OSError as error:
+            raise StoreError(f"cannot write the store {self.root}: {_reason(error)}") from None
+        return self
+
+    def now(self) -> float:
+        """The file server's clock, in seconds since the epoch: the time stamp of a file touched now. Ages are compared with this one, not with the host's."""
+        probe = self.root / f"{TEMPORARY_PREFIX}clock-{os.getpid()}-{time.monotonic_ns()}"
+        probe.touch()
+        try:
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+
+    @staticmethod
+    def fan(run: str) -> str:
+        """The subfolder of a run's files."""
+        return run[:_FANOUT]

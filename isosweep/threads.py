@@ -1,0 +1,1 @@
+from .curvature.threads import single_threaded as single_threaded
