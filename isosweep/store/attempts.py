@@ -22,19 +22,20 @@ OUTCOMES = ("failed", "oom", "timeout", "cancelled", "preempted", "node_failed",
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt as its file name tells it: the run, the how-manieth, and its outcome."""
+    """An attempt as its file name tells it: the run, the how-manieth, its outcome, and the task (token-number) that made it."""
 
     run: str
     number: int
     outcome: str
+    task: str
     path: Path
 
 
 def _parse(path: Path) -> Attempt | None:
     parts = path.name.split(".")
-    if len(parts) != 4 or parts[3] != "json" or parts[2] not in OUTCOMES or not parts[1].isdigit():
+    if len(parts) != 5 or parts[4] != "json" or parts[2] not in OUTCOMES or not parts[1].isdigit():
         return None
-    return Attempt(parts[0], int(parts[1]), parts[2], path)
+    return Attempt(parts[0], int(parts[1]), parts[2], parts[3], path)
 
 
 def list_attempts(store: Store) -> Iterator[Attempt]:
@@ -57,23 +58,23 @@ def attempts_of(store: Store, run: str) -> list[Attempt]:
     return []
 
 
-def publish_attempt(store: Store, run: str, outcome: str, cause: str, **details: Any) -> Attempt:
+def publish_attempt(store: Store, run: str, outcome: str, cause: str, task: str = "none", **details: Any) -> Attempt:
     """Note a failure of `run`.
 
     Args:
         outcome: one of `OUTCOMES`.
         cause: one line, by which failures are grouped.
+        task: the task (token-number) that made the attempt; "none" for a run started alone.
         details: traceback, environment, task, seconds, …: anything JSON can hold.
     """
     assert outcome in OUTCOMES, outcome
-    data = json.dumps({"run": run, "outcome": outcome, "cause": cause, "at": time.time(), **details}, sort_keys=True).encode()
+    data = json.dumps({"run": run, "outcome": outcome, "cause": cause, "task": task, "at": time.time(), **details}, sort_keys=True).encode()
     taken = attempts_of(store, run)
     number = taken[-1].number + 1 if taken else 1
     while True:
-        path = store.attempts / store.fan(run) / f"{run}.{number}.{outcome}.json"
-        # the number is unique by whoever is first; with other outcomes beside it the pair still is, and order within a number does not matter
+        path = store.attempts / store.fan(run) / f"{run}.{number}.{outcome}.{task}.json"
         if publish(path, data):
-            return Attempt(run, number, outcome, path)
+            return Attempt(run, number, outcome, task, path)
         number += 1
 
 

@@ -10,13 +10,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..sweep.settings import Run, from_json, to_json
 from .publish import publish
 from .store import Store
 
-__all__ = ["Launch", "last_number", "list_launches", "publish_launch", "read_task"]
+__all__ = ["Launch", "last_number", "launch_path", "list_launches", "publish_launch", "read_task"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class Launch:
     offsets: tuple[int, ...] = field(default=(), repr=False)
 
 
-def _name(number: int) -> str:
-    return f"{number:08d}.jsonl"
+def launch_path(store: Store, number: int) -> Path:
+    """The file of a launch."""
+    return store.launches / f"{number:08d}.jsonl"
 
 
 def last_number(store: Store) -> int:
@@ -56,13 +58,13 @@ def publish_launch(store: Store, number: int, token: str, tasks: Sequence[Sequen
         place += len(line.encode()) + 1
     ids = [[run.id for run in task] for task in tasks]
     head = json.dumps({"token": token, "about": about, "tasks": ids, "offsets": offsets}, separators=(",", ":"))
-    if not publish(store.launches / _name(number), ("\n".join([head, *lines]) + "\n").encode()):
+    if not publish(launch_path(store, number), ("\n".join([head, *lines]) + "\n").encode()):
         return None
     return Launch(number, token, about, tuple(map(tuple, ids)), tuple(offsets))
 
 
 def _read(store: Store, number: int) -> Launch:
-    with open(store.launches / _name(number), "rb") as stream:
+    with open(launch_path(store, number), "rb") as stream:
         head = json.loads(stream.readline())
     return Launch(number, head["token"], head["about"], tuple(tuple(t) for t in head["tasks"]), tuple(head["offsets"]))
 
@@ -78,7 +80,7 @@ def list_launches(store: Store) -> Iterator[Launch]:
 
 def read_task(store: Store, number: int, task: int) -> tuple[Run, ...]:
     """The runs of a task, in order."""
-    with open(store.launches / _name(number), "rb") as stream:
+    with open(launch_path(store, number), "rb") as stream:
         head = json.loads(stream.readline())
         stream.seek(head["offsets"][task], os.SEEK_CUR)
         return tuple(from_json(json.dumps(raw)) for raw in json.loads(stream.readline()))

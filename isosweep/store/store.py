@@ -2,7 +2,7 @@
 
     store.json                               the format's version, and whose store it is
     records/<ab>/<run>.<outcome>.arrow       one immutable result a run: done, or diverged
-    attempts/<ab>/<run>.<n>.<outcome>.json   any number of failures a run
+    attempts/<ab>/<run>.<n>.<outcome>.<task>.json   any number of failures a run
     launches/<n>.jsonl                       what a launch submitted: tasks and their runs
     tasks/<token>/<t>.<e>.json               who holds a task, or that it has ended, or is void
     jobs/<token>/                            scripts, pickles and logs of a launch

@@ -1,0 +1,107 @@
+"""The process that computes: takes runs from its supervisor one by one, publishes a record or an attempt for each, and lives on.
+
+It is alone in importing torch. One line of JSON comes in for each run, one goes out; what user code prints goes to the log. It dies with its
+supervisor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from typing import IO, Any
+
+__all__ = ["main"]
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _own_stdout() -> IO[str]:
+    """The pipe to the supervisor; from here on everything that is printed goes to standard error."""
+    channel = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    return channel
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+
+
+def _cause(error: BaseException) -> str:
+    """The exception in one line with the line of code that raised it: what failures are grouped by."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}{where}" if text else f"{type(error).__name__}{where}"
+
+
+def _pick_device(asked: str) -> str:
+    import torch
+
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("the profile says device: cuda, and this job sees no GPU: ask for one (gres, gpus-per-node), or say device: auto")
+    return asked
+
+
+def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
+    """Compute one run; the reply says how it ended."""
+    from ..measurement.environment import environment_class, fingerprint
+    from ..measurement.execute import execute
+    from ..store.attempts import publish_attempt
+    from ..store.records import publish_record
+    from ..store.store import Store
+    from ..sweep.identity import MEASUREMENT_VERSION
+    from ..sweep.settings import from_json
+
+    store, run = Store(order["store"]), from_json(json.dumps(order["run"]))
+    began, clock = time.time(), time.perf_counter()
+    known: dict[str, Any] = {}
+    try:
+        device = _pick_device(order["device"])
+        known = fingerprint(device)
+        measurement = execute(run, device, folder=order["folder"])
+    except Exception as error:
+        outcome = "oom" if _is_out_of_memory(error) else "failed"
+        details = {"traceback": traceback.format_exc(), "environment": known, "started_at": began, "seconds": time.perf_counter() - clock, **order["about"]}
+        publish_attempt(store, run.id, outcome, _cause(error), order["task"], **details)
+        return {"status": outcome, "cause": _cause(error)}
+    provenance = {
+        **known,
+        "environment_class": environment_class(known),
+        "started_at": began,
+        "seconds": time.perf_counter() - clock,
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "task": order["task"],
+        **order["about"],
+    }
+    publish_record(store, run, measurement, provenance, version=MEASUREMENT_VERSION)
+    return {"status": "done", "seconds": provenance["seconds"]}
+
+
+def main() -> None:
+    """Serve the supervisor until it closes the pipe."""
+    _die_with_parent()
+    for name in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)  # the supervisor decides; only SIGKILL ends a run from outside
+    channel = _own_stdout()
+    for line in sys.stdin:
+        try:
+            reply = _carry_out(json.loads(line))
+        except OSError as error:  # the store cannot be written: nothing is published, and nothing else would be
+            reply = {"status": "store", "cause": f"{type(error).__name__}: {error}"}
+        channel.write(json.dumps(reply) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""Launching: choose what is missing, plan it, publish the plan, submit it.
+
+The plan becomes binding when its launch file is published under the next free number: of several launchers one wins, the others look again. Whatever dies
+after that, and wherever, leaves tasks that the next launch finds open and, once nobody holds them, gives up.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..store.claims import last_entry
+from ..store.launches import Launch, last_number, launch_path, publish_launch
+from ..store.owner import this_process
+from ..store.publish import replace
+from ..store.status import OpenTask, Picture, RunState, look
+from ..store.store import Store
+from ..sweep.identity import MEASUREMENT_VERSION, MEASUREMENT_VERSIONS, run_id
+from ..sweep.settings import ModuleSettings, Run
+from ..sweep.sweep import Sweep
+from .cost import run_seconds
+from .plan import Plan, pack, split_arrays
+from .pool import run_pool, slots
+from .profile import Profile
+from .reap import give_up, reap
+from .slurm import Queued, SchedulerSilent, SubmissionRefused, job_name, largest_array, queue_of_mine, submit_array
+from .supervisor import TaskRef
+from .worker import SlurmTask
+
+__all__ = ["DEFAULT_ONLY", "Launcher", "Older", "Proposal"]
+
+# What a launch takes unless told otherwise; the rest only when named.
+DEFAULT_ONLY = ("missing", "lost", "preempted", "node_failed")
+_LOCAL_TASKS_PER_SLOT = 8
+_LOCAL_SHORTEST_TASK = 2.0
+
+
+@dataclass(frozen=True)
+class Older:
+    """Runs of the sweep that have a record under an older measurement version, and what has changed since."""
+
+    version: int
+    runs: int
+    changes: str
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a launch would do: the plan, and what it leaves alone."""
+
+    plan: Plan
+    states: dict[str, RunState]
+    taken: Counter[str]
+    skipped: Counter[str]
+    older: tuple[Older, ...] = ()
+    given_up: int = 0
+
+
+@dataclass
+class Launcher:
+    """Plans and launches a sweep into a store, on Slurm or in a pool here.
+
+    Attributes:
+        only: statuses to take.
+        limit: at most so many runs.
+        where: a condition on a run's columns.
+        one_per_shape: take one run of each shape (the cheapest of each network kind), to try the queue.
+        workers: of the local pool (None: one a GPU, or one a core).
+    """
+
+    store: Store
+    sweep: Sweep
+    backend: str
+    profile: Profile
+    only: Sequence[str] = DEFAULT_ONLY
+    limit: int | None = None
+    where: Callable[[dict[str, Any]], bool] | None = None
+    one_per_shape: bool = False
+    runs_per_task: int | None = None
+    workers: int | None = None
+    command: str = ""
+    _slots: list[dict[str, str]] = field(default_factory=list)
+
+    def propose(self, *, give_up_dead: bool = False) -> Proposal:
+        """Look at the store and plan what is to be done. Writes nothing, unless dead tasks are to be given up.
+
+        Raises:
+            SchedulerSilent: runs of this sweep are held by tasks on Slurm, which does not answer.
+        """
+        runs = self.sweep.runs()
+        picture = look(self.store)
+        given_up = 0
+        if give_up_dead and picture.open_tasks:
+            given_up = reap(self.store, picture.open_tasks, self._queue(picture))
+            if given_up:
+                picture = look(self.store)
+        states = picture.states(run.id for run in runs)
+        wanted = [run for run in runs if states[run.id].status in self.only and (self.where is None or self.where(run.columns))]
+        if self.one_per_shape:
+            wanted = _one_per_shape(wanted)
+        wanted = wanted[: self.limit] if self.limit is not None else wanted
+        taken = Counter(states[run.id].status for run in wanted)
+        skipped = Counter(state.status for state in states.values())
+        skipped.subtract(taken)
+        return Proposal(self._plan(wanted), states, taken, +skipped, self._older(picture, runs), given_up)
+
+    def _queue(self, picture: Picture) -> dict[tuple[str, int], Queued] | None:
+        if not any(task.launch.about["backend"] == "slurm" for task in picture.open_tasks):
+            return None
+        mine = {run.id for run in self.sweep.runs()}
+        try:
+            return queue_of_mine()
+        except SchedulerSilent:
+            if mine & picture.held.keys():
+                raise
+            return None
+
+    def _plan(self, runs: Sequence[Run]) -> Plan:
+        if not runs:
+            return Plan((), ())
+        per_task = self.runs_per_task or self.profile.runs_per_task
+        if self.backend == "local":
+            seconds = sum(map(run_seconds, runs))
+            target = max(_LOCAL_SHORTEST_TASK, seconds / (_LOCAL_TASKS_PER_SLOT * len(self._pool_slots())))
+            tasks = pack(runs, target_seconds=target, runs_per_task=per_task)
+            return Plan(tasks, (len(tasks),))
+        tasks = pack(runs, target_seconds=self.profile.target_seconds, runs_per_task=per_task)
+        return Plan(tasks, split_arrays(len(tasks), largest_array()))
+
+    def _pool_slots(self) -> list[dict[str, str]]:
+        if not self._slots:
+            self._slots = slots(self.profile.device, self.workers)
+        return self._slots
+
+    def _older(self, picture: Picture, runs: Sequence[Run]) -> tuple[Older, ...]:
+        found = []
+        for version in sorted(v for v in MEASUREMENT_VERSIONS if v < MEASUREMENT_VERSION):
+            # runs that also have a record under the present version are no question
+            count = sum(run.id not in picture.records and run_id(run, version) in picture.records for run in runs)
+            if count:
+                changes = "; ".join(MEASUREMENT_VERSIONS[v] for v in range(version + 1, MEASUREMENT_VERSION + 1))
+                found.append(Older(version, count, changes))
+        return tuple(found)
+
+    def publish(self) -> tuple[Proposal, Launch | None]:
+        """Settle what this launch does: publish the plan. None where nothing is left to do.
+
+        Raises:
+            SchedulerSilent: see `propose`.
+            OSError: the store cannot be written.
+        """
+        while True:
+            number = last_number(self.store) + 1
+            proposal = self.propose(give_up_dead=True)
+            if not proposal.plan.tasks:
+                return proposal, None
+            token = f"{number:06d}-{secrets.token_hex(3)}"
+            about = {
+                "sweep": self.sweep.name,
+                "sweep_hash": self.sweep.hash,
+                "backend": self.backend,
+                "arrays": list(proposal.plan.arrays),
+                "owner": this_process().to_dict(),
+                "user": getpass.getuser(),
+                "profile": self.profile.name,
+                "command": self.command,
+                "at": time.time(),
+            }
+            launch = publish_launch(self.store, number, token, proposal.plan.tasks, about)
+            if launch is not None:
+                return proposal, launch
+
+    def _refs(self, launch: Launch) -> list[TaskRef]:
+        from ..measurement.code import code_id
+
+        module = any(isinstance(run.network, ModuleSettings) for run in self.sweep.runs())
+        folder = str(Path(self.sweep.file).absolute().parent) if module else None
+        about = {"sweep": self.sweep.name, "code_id": code_id()}
+        device = self.profile.device
+        return [TaskRef(str(self.store.root), launch.number, launch.token, task, device, folder, about) for task in range(len(launch.tasks))]
+
+    def run_here(self, launch: Launch, progress: Callable[[str, str], None]) -> list[BaseException]:
+        """Do a published launch in the pool of this machine; see `run_pool`."""
+        log = self.store.jobs / launch.token / "pool.log"
+        try:
+            return run_pool(self.store, self._refs(launch), self._pool_slots(), log, launch_path(self.store, launch.number), progress)
+        finally:
+            self._void_rest(launch, range(len(launch.tasks)), "the pool has ended")
+
+    def submit(self, launch: Launch, progress: Callable[[int, str], None] | None = None) -> list[str]:
+        """Submit a published launch to Slurm, array by array, and return the job ids.
+
+        Raises:
+            SubmissionRefused: by sbatch; the tasks that were not submitted are given up at once, those that were stay.
+        """
+        refs = self._refs(launch)
+        folder = self.store.jobs / launch.token
+        folder.mkdir(parents=True, exist_ok=True)
+        jobs: list[str] = []
+        first = 0
+        for array, size in enumerate(launch.about["arrays"]):
+            elements = [SlurmTask(ref, self.profile.time_limit, self.profile.signal_delay) for ref in refs[first : first + size]]
+            try:
+                job = submit_array(self.profile, folder, job_name(launch.token, array), elements)
+            except SubmissionRefused:
+                self._void_rest(launch, range(first, len(refs)), "sbatch refused the submission")
+                raise
+            replace(folder / f"array-{array}.json", json.dumps({"job": job, "tasks": [first, first + size]}).encode())
+            jobs.append(job)
+            if progress is not None:
+                progress(array, job)
+            first += size
+        return jobs
+
+    def _void_rest(self, launch: Launch, tasks: range, why: str) -> None:
+        """Give up those of the tasks that are open, so that their runs are free again."""
+        for task in tasks:
+            entry = last_entry(self.store, launch.token, task)
+            if entry is None or entry.kind == "claim":
+                give_up(self.store, OpenTask(launch, task, entry), why)
+
+
+def _one_per_shape(runs: Sequence[Run]) -> list[Run]:
+    """The first run of each shape: runs that differ in gain, bias or seed alone have one shape."""
+    shapes: dict[tuple[Any, ...], Run] = {}
+    for run in runs:
+        skip = ("gain", "gain_rule", "bias_std", "q_star", "seed", "data_scale")
+        shapes.setdefault(tuple((k, v) for k, v in run.columns.items() if k not in skip), run)
+    return list(shapes.values())

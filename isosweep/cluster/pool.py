@@ -1,0 +1,110 @@
+"""The pool on this machine: as many supervisors as there are GPUs, or cores, working through the tasks of a launch."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..store.owner import this_process
+from ..store.store import Store
+from .supervisor import Child, Supervisor, TaskRef
+
+__all__ = ["HEARTBEAT_SECONDS", "gpus_here", "run_pool", "slots"]
+
+HEARTBEAT_SECONDS = 30.0
+_CHILD_MEMORY = 1.5e9
+
+
+def gpus_here() -> int:
+    """GPUs that nvidia-smi lists; 0 without one."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([d for d in visible.split(",") if d.strip()])
+    try:
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines()) if listing.returncode == 0 else 0
+
+
+def slots(device: str, workers: int | None = None) -> list[dict[str, str]]:
+    """The environment of each worker of the pool: one a GPU, else one a core this process may use (and that the memory carries)."""
+    gpus = 0 if device == "cpu" else gpus_here()
+    if gpus:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = visible.split(",") if visible else [str(i) for i in range(gpus)]
+        return [{"CUDA_VISIBLE_DEVICES": name.strip()} for name in names[: workers or gpus]]
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return [{"CUDA_VISIBLE_DEVICES": ""}] * (workers or max(1, min(cores, int(memory / _CHILD_MEMORY))))
+
+
+def _heartbeat(path: Path, done: threading.Event) -> None:
+    """Touch the launch's file, so that launchers on other hosts see that this pool lives."""
+    while not done.wait(HEARTBEAT_SECONDS):
+        os.utime(path)
+
+
+def run_pool(
+    store: Store, tasks: Sequence[TaskRef], environments: Sequence[dict[str, str]], log: Path, launch_file: Path, progress: Callable[[str, str], None]
+) -> list[BaseException]:
+    """Do all tasks, each by whichever worker is free, and return what went wrong with workers (not with runs, whose failures are attempts).
+
+    On KeyboardInterrupt the runs in hand are given up at once without a trace, every claimed task is ended, and the interrupt is raised again: the next
+    launch takes what is left.
+    """
+    waiting: queue.SimpleQueue[TaskRef] = queue.SimpleQueue()
+    for task in tasks:
+        waiting.put(task)
+    stop, done = threading.Event(), threading.Event()
+    failures: list[BaseException] = []
+    log.parent.mkdir(parents=True, exist_ok=True)
+    children: list[Child] = []
+    owner = {"kind": "local", **this_process().to_dict()}
+
+    def serve(child: Child) -> None:
+        supervisor = Supervisor(child, owner, stop, progress)
+        try:
+            while not stop.is_set():
+                try:
+                    task = waiting.get_nowait()
+                except queue.Empty:
+                    break
+                supervisor.work(task)
+        except BaseException as error:
+            failures.append(error)
+            stop.set()
+        finally:
+            child.close()
+
+    with log.open("ab") as stream:
+        threads = []
+        for environment in environments[: len(tasks)]:
+            child = Child(environment, stream)
+            children.append(child)
+            threads.append(threading.Thread(target=serve, args=(child,), name="isosweep-worker"))
+        pulse = threading.Thread(target=_heartbeat, args=(launch_file, done), daemon=True)
+        pulse.start()
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(0.2)
+        except KeyboardInterrupt:
+            stop.set()
+            for child in children:
+                child.kill()
+            deadline = time.monotonic() + 30
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join(max(0.1, deadline - time.monotonic()))
+            raise
+        finally:
+            done.set()
+    return failures
