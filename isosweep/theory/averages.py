@@ -161,6 +161,8 @@ def mean_value(activation: Activation, q: float) -> float:
 
 def mean_slope(activation: Activation, q: float) -> float:
     """E φ'(√q z), without the delta parts that a discontinuity would add."""
+    if activation.name == "hard_tanh":
+        return slope_moment(activation, q)  # φ' is 0 or 1
     _, w, h = nodes(activation, q)
     return float(w @ activation.phi_prime(h))
 
