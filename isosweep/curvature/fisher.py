@@ -108,7 +108,9 @@ def _rank(eigenvalues: Tensor, rows: int, dtype: torch.dtype) -> int:
 
 
 def _block_spectrum(layer: LayerTerms, block: Tensor, detail: LayerDetail, summarize: BlockSummarizer) -> BlockSpectrum:
-    if detail == "summary" or block.shape[0] == 0:
+    if block.shape[0] == 0:
+        return BlockSpectrum(_eigenvalues(block, 0) if detail == "spectrum" else None, 0.0, 0.0, 0)
+    if detail == "summary":
         lambda_max, trace, rank = summarize(block)
         return BlockSpectrum(None, lambda_max, trace, rank)
     eigenvalues = _eigenvalues(block, layer.parameters)

@@ -24,6 +24,8 @@ __all__ = ["ZERO_EXPONENT", "Graded", "graded_triangle"]
 
 # The exponent of a row that is exactly zero.
 ZERO_EXPONENT = -(2**40)
+# Columns whose norms differ by more than this factor are equilibrated.
+COLUMN_RANGE = 64.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def graded_triangle(factors: list[Factor], samples: int) -> Graded:
     """A graded matrix with the singular values of the factors' product (first factor acting first), sample by
     sample.
     """
+    factors = _equilibrated(factors)
     graded: Graded | None = None
     # Q of the factor before, as its reflectors, and the order in which its rows were taken.
     reflectors: tuple[Tensor, Tensor] | None = None
@@ -52,21 +55,51 @@ def graded_triangle(factors: list[Factor], samples: int) -> Graded:
         if index == 0 and matrix.ndim == 2 and matrix.shape[0] < matrix.shape[1]:
             # A wide first matrix W = L Vᵀ: V does not change the singular values, and D L is as D W with fewer columns.
             matrix = torch.linalg.qr(matrix.mT, mode="r").R.mT
+        if index == 0:
+            # The largest columns first, as the rows.
+            matrix = matrix[..., torch.linalg.vector_norm(matrix, dim=-2).argsort(descending=True, stable=True)]
         batch = matrix.expand(samples, -1, -1) if matrix.ndim == 2 else matrix
         if order is not None:
             batch = batch.gather(2, order[:, None, :].expand(-1, batch.shape[1], -1))
         if reflectors is not None and graded is not None:
             batch = torch.ormqr(*reflectors, batch, left=False)[:, :, : graded.rows.shape[1]]
-        order = None
+        sizes = torch.linalg.vector_norm(matrix, dim=-1).expand(samples, -1)
         if factor.diagonal is not None:
-            order = factor.diagonal.abs().argsort(dim=1, descending=True, stable=True)
-            batch = batch.gather(1, order[:, :, None].expand(-1, -1, batch.shape[2]))
-            batch = batch * factor.diagonal.gather(1, order)[:, :, None]
+            sizes = sizes * factor.diagonal.abs()
+        order = sizes.argsort(dim=1, descending=True, stable=True)
+        batch = batch.gather(1, order[:, :, None].expand(-1, -1, batch.shape[2]))
+        if factor.diagonal is not None:
+            batch = batch * factor.diagonal.expand(samples, -1).gather(1, order)[:, :, None]
         packed, tau = torch.geqrf(batch)
         reflectors = packed[:, :, : tau.shape[1]], tau
         graded = _multiply(packed[:, : min(packed.shape[1:])].triu(), graded)
     assert graded is not None
     return graded
+
+
+def _equilibrated(factors: list[Factor]) -> list[Factor]:
+    """The same product, with columns of very different size moved as a scale of the rows of the factor before.
+
+    A graded row survives the QR of its factor; a graded column would make the factor itself ill-conditioned. The
+    scales are powers of two: nothing is rounded.
+    """
+    result: list[Factor] = []
+    for factor in factors:
+        sizes = torch.linalg.vector_norm(factor.matrix, dim=-2)
+        sizes = torch.where(sizes > 0, sizes, sizes.amax(dim=-1, keepdim=True))
+        if factor.matrix.ndim == 3 or not bool((sizes.amax() > COLUMN_RANGE * sizes.amin()).all()):
+            result.append(factor)
+            continue
+        _, exponents = torch.frexp(sizes)
+        scale = torch.ldexp(torch.ones_like(sizes), exponents)
+        if result:
+            before = result.pop()
+            diagonal = scale[None] if before.diagonal is None else before.diagonal * scale
+            result.append(Factor(before.matrix, diagonal))
+        else:
+            result.append(Factor(torch.diag(scale), None))
+        result.append(Factor(factor.matrix / scale, factor.diagonal))
+    return result
 
 
 def _multiply(triangle: Tensor, graded: Graded | None) -> Graded:

@@ -43,6 +43,8 @@ class Tile:
 def _pieces(total: int, most: int) -> list[tuple[int, int]]:
     """[0, total) in as few nearly equal pieces of at most `most` as there can be."""
     count = -(-total // most)
+    if count == 0:
+        return []
     edges = [total * index // count for index in range(count + 1)]
     return list(itertools.pairwise(edges))
 

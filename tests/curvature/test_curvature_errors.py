@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from cases import dense_network, samples
+from torch import Tensor, nn
+
+from isosweep.curvature import (
+    CurvatureError,
+    MixedTensors,
+    NonFiniteNetwork,
+    ShapeMismatch,
+    UnsupportedLayer,
+    fisher,
+    fisher_spectrum,
+    forward_statistics,
+    jacobian_spectrum,
+)
+
+MEASUREMENTS: list[Callable[[nn.Module, Tensor], object]] = [fisher_spectrum, jacobian_spectrum, forward_statistics]
+measurements = pytest.mark.parametrize("measure", MEASUREMENTS, ids=lambda f: f.__name__)
+
+
+@measurements
+def test_unsupported_layer_is_named_with_those_supported(measure) -> None:
+    network = dense_network([6, 8, 4])
+    network.insert(1, nn.Bilinear(8, 8, 8))
+    with pytest.raises(UnsupportedLayer, match=r"layer 1 .*Bilinear.*Linear.*Tanh"):
+        measure(network, samples(3, 6))
+
+
+def test_approximate_gelu_is_refused() -> None:
+    network = dense_network([6, 8, 4], "gelu")
+    network[1] = nn.GELU(approximate="tanh")
+    with pytest.raises(UnsupportedLayer, match="approximate"):
+        fisher_spectrum(network, samples(3, 6))
+
+
+@measurements
+def test_shapes_must_fit(measure) -> None:
+    network = dense_network([6, 8, 4])
+    with pytest.raises(ShapeMismatch, match="the inputs have width 5"):
+        measure(network, samples(3, 5))
+    with pytest.raises(ShapeMismatch, match="at least one sample"):
+        measure(network, samples(3, 6)[:0])
+    with pytest.raises(ShapeMismatch, match=r"\(6,\)"):
+        measure(network, samples(1, 6)[0])
+    network[2] = nn.Linear(9, 4, dtype=torch.float64)
+    with pytest.raises(ShapeMismatch, match="dense layer 2 expects width 9"):
+        measure(network, samples(3, 6))
+
+
+@measurements
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_non_finite_weights_and_inputs(measure, bad: float) -> None:
+    network, inputs = dense_network([6, 8, 4]), samples(3, 6)
+    inputs[1, 2] = bad
+    with pytest.raises(NonFiniteNetwork, match="inputs"):
+        measure(network, inputs)
+    with torch.no_grad():
+        network[2].bias[1] = bad
+    with pytest.raises(NonFiniteNetwork, match="bias of layer 2"):
+        measure(network, samples(3, 6))
+
+
+@measurements
+def test_overflow_names_the_layer(measure) -> None:
+    network = dense_network([6, 6, 6, 6, 4], "linear")
+    with torch.no_grad():
+        for module in network:
+            if isinstance(module, nn.Linear):
+                module.weight.mul_(1e120)
+    with pytest.raises(NonFiniteNetwork, match="layer3"):
+        measure(network, samples(3, 6))
+
+
+@measurements
+def test_mixed_dtypes(measure) -> None:
+    network = dense_network([6, 8, 4])
+    with pytest.raises(MixedTensors, match="float32"):
+        measure(network, samples(3, 6).float())
+    with pytest.raises(MixedTensors, match="int64"):
+        measure(network, samples(3, 6).long())
+    network[2].float()
+    with pytest.raises(MixedTensors, match="weight of layer 2"):
+        measure(network, samples(3, 6))
+
+
+def test_other_refusals() -> None:
+    network, inputs = dense_network([6, 8, 4]), samples(3, 6)
+    with pytest.raises(CurvatureError, match="categorical, gaussian"):
+        fisher_spectrum(network, inputs, "poisson")  # type: ignore[arg-type]
+    with pytest.raises(CurvatureError, match=r"no nn\.Linear"):
+        fisher_spectrum(nn.Sequential(nn.Tanh()), inputs)
+    with pytest.raises(ValueError, match="workers"):
+        fisher(network, inputs, workers=0)

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from cases import CASES, Case, dense_network, samples
+from high_precision import log_singular_values
+from torch import nn
+
+from isosweep.curvature import CurvatureError, jacobian_spectrum
+from isosweep.curvature.chain import chain_of
+from isosweep.curvature.jacobian_factors import jacobian_factors
+from isosweep.curvature.plain_chain import PLAIN_CONDITION
+from isosweep.networks.activations import ACTIVATION_MODULES
+
+
+def largest_error(network: nn.Sequential, inputs: torch.Tensor, bits: int, method: str = "auto") -> float:
+    found = jacobian_spectrum(network, inputs, method=method)  # type: ignore[arg-type]
+    worst = 0.0
+    for sample in range(len(inputs)):
+        exact = log_singular_values(network, inputs, sample, bits)
+        logs = found.log_singular_values[sample].numpy()
+        assert logs.shape == exact.shape
+        rank = int(found.rank[sample])
+        worst = max([worst, *np.abs(logs[:rank] - exact[:rank])])
+        # What the engine calls an exact zero is one for the oracle, up to the oracle's own precision.
+        assert all(value < exact[0] - 0.3 * bits for value in exact[rank:])
+    return worst
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "silu", "linear"])
+@pytest.mark.parametrize("orthogonal", [False, True], ids=["gaussian", "orthogonal"])
+@pytest.mark.parametrize(("depth", "gain"), [(4, 0.9), (12, 1.5), (60, 1.3)])
+def test_logarithms_are_right_at_any_condition(activation: str, orthogonal: bool, depth: int, gain: float) -> None:
+    network = dense_network([20] * (depth + 1) + [4], activation, gain=gain, bias_std=0.05, orthogonal=orthogonal)
+    assert largest_error(network, samples(2, 20), bits=400 + 40 * depth) <= 1e-10
+
+
+@pytest.mark.parametrize("activation", ["tanh", "silu"])
+def test_logarithms_are_right_beyond_the_range_of_float64(activation: str) -> None:
+    network = dense_network([24] * 201 + [4], activation, gain=2.0 if activation == "tanh" else 1.4, bias_std=0.05)
+    inputs = samples(2, 24)
+    assert largest_error(network, inputs, bits=9000) <= 1e-10
+    spectrum = jacobian_spectrum(network, inputs)
+    assert float(spectrum.log_condition_number.min()) > 160 * math.log(10)
+    if activation == "tanh":
+        assert float(spectrum.log_condition_number.min()) > 300 * math.log(10)
+
+
+@pytest.mark.parametrize("activation", list(ACTIVATION_MODULES))
+def test_every_activation(activation: str) -> None:
+    network = dense_network([9, 12, 7, 12, 12, 4], activation, gain=1.5)
+    assert largest_error(network, samples(3, 9), bits=600) <= 1e-10
+
+
+def test_saturated_units_keep_their_digits() -> None:
+    """At |h| = 40, 1 − tanh² is exactly 0 in float64, while φ' is 7e-35."""
+    network = dense_network([8, 8, 8, 8, 4], "tanh", gain=25.0)
+    inputs = samples(3, 8)
+    assert largest_error(network, inputs, bits=1500) <= 1e-10
+    assert jacobian_spectrum(network, inputs).rank.tolist() == [8, 8, 8]
+
+
+@pytest.mark.parametrize("scaled", ["rows", "columns", "both", "in turn"])
+def test_weights_of_rising_scale(scaled: str) -> None:
+    """Rows or columns graded the wrong way round: the largest come last."""
+    network = dense_network([12] * 6 + [4], "tanh", gain=0.8)
+    scale = torch.logspace(-9, 0, 12, dtype=torch.float64)
+    with torch.no_grad():
+        for layer, module in enumerate([module for module in network if isinstance(module, nn.Linear)][:-1]):
+            if scaled in ("columns", "both") or (scaled == "in turn" and layer % 2):
+                module.weight.mul_(scale)
+            if scaled in ("rows", "both") or (scaled == "in turn" and not layer % 2):
+                module.weight.mul_(scale[:, None])
+    assert largest_error(network, samples(2, 12), bits=1000, method="graded") <= 1e-10
+
+
+@pytest.mark.parametrize("side", [0.5, 2.0])
+def test_both_sides_of_the_switch(side: float) -> None:
+    """A linear layer whose condition is `side` times the largest for which the plain chain is used, and its inverse
+    twin.
+    """
+    network = dense_network([16] * 5 + [4], "linear", gain=1.0, orthogonal=True)
+    with torch.no_grad():
+        network[2].weight.mul_(torch.logspace(0, -math.log10(PLAIN_CONDITION * side), 16, dtype=torch.float64))
+    inputs = samples(2, 16)
+    auto = jacobian_spectrum(network, inputs)
+    expected = jacobian_spectrum(network, inputs, method="plain" if side < 1 else "graded")
+    assert torch.equal(auto.log_singular_values, expected.log_singular_values)
+    for method in ("plain", "graded"):
+        assert largest_error(network, inputs, 600, method) <= 1e-10
+
+
+@pytest.mark.parametrize("method", ["plain", "graded"])
+def test_methods_agree_where_both_are_right(method: str) -> None:
+    network = dense_network([10, 12, 9, 4], "tanh", gain=1.0)
+    assert largest_error(network, samples(3, 10), 400, method) <= 1e-10
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_any_two_layers_against_automatic_differentiation(case: Case) -> None:
+    network, inputs = case.build()
+    depth = chain_of(network, inputs).depth
+
+    def part(x: torch.Tensor, start: int, end: int) -> torch.Tensor:
+        modules = [m for m in network.modules() if not isinstance(m, nn.Sequential)]
+        dense = [i for i, m in enumerate(modules) if isinstance(m, nn.Linear)] + [len(modules)]
+        for module in modules[dense[start] if start else 0 : dense[end]]:
+            x = module(x)
+        return x
+
+    for start in range(depth + 1):
+        x = part(inputs, 0, start) if start else inputs
+        for end in range(start + 1, depth + 2):
+            jacobian = torch.func.vmap(torch.func.jacrev(lambda z, a=start, b=end: part(z, a, b)))(x).detach()
+            exact = torch.linalg.svdvals(jacobian)
+            spectrum = jacobian_spectrum(network, inputs, start, end)
+            assert spectrum.singular_values.shape == exact.shape
+            torch.testing.assert_close(spectrum.singular_values, exact, rtol=1e-9, atol=1e-13 * float(exact.max()))
+
+
+def test_exact_zeros_of_dead_units_and_bottlenecks() -> None:
+    network = dense_network([10, 10, 3, 10, 4], "relu", bias_std=0.0)
+    with torch.no_grad():
+        network[0].bias[:4] = -100.0
+    spectrum = jacobian_spectrum(network, samples(5, 10))
+    assert spectrum.rank.tolist() == _active_units(network, samples(5, 10))
+    assert bool((spectrum.log_singular_values == -torch.inf).sum(1).eq(10 - spectrum.rank).all())
+    assert bool((spectrum.singular_values[spectrum.log_singular_values == -torch.inf] == 0).all())
+
+
+def _active_units(network: nn.Sequential, inputs: torch.Tensor) -> list[int]:
+    pre_activations = [h for _, h in chain_of(network, inputs).pre_activations(inputs)][:-1]
+    return torch.stack([(h > 0).sum(1) for h in pre_activations]).amin(0).tolist()
+
+
+def test_all_units_dead() -> None:
+    network = dense_network([6, 6, 6, 4], "relu")
+    with torch.no_grad():
+        network[0].bias.fill_(-100.0)
+    spectrum = jacobian_spectrum(network, samples(3, 6))
+    assert spectrum.rank.tolist() == [0, 0, 0]
+    assert bool(spectrum.log_condition_number.isnan().all())
+
+
+def test_start_and_end_must_be_layers_in_order() -> None:
+    network, inputs = dense_network([6, 8, 8, 4]), samples(3, 6)
+    assert jacobian_spectrum(network, inputs, end="logits").singular_values.shape == (3, 4)
+    for start, end in [(2, 2), (1, 0), (-1, 2), (0, 4)]:
+        with pytest.raises(CurvatureError, match="start"):
+            jacobian_spectrum(network, inputs, start, end)
+    with pytest.raises(CurvatureError, match="logits"):
+        jacobian_spectrum(dense_network([6, 4]), inputs)
+
+
+def test_factors_multiply_to_the_jacobian() -> None:
+    network, inputs = dense_network([6, 8, 5, 4], "gelu"), samples(3, 6)
+    with torch.no_grad():
+        factors = jacobian_factors(chain_of(network, inputs), inputs, 0, 3)
+    product = torch.eye(6, dtype=torch.float64).expand(3, 6, 6)
+    for factor in factors:
+        product = factor.matrix @ product
+        if factor.diagonal is not None:
+            product = factor.diagonal[:, :, None] * product
+    exact = torch.func.vmap(torch.func.jacrev(network))(inputs).detach()
+    torch.testing.assert_close(product.detach(), exact)
