@@ -1,0 +1,158 @@
+"""Tables as `isosweep collect` writes them, of networks that were never built: numbers drawn so that they look like a real sweep's."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+
+CRITICAL = {"tanh": 1.0, "relu": math.sqrt(2.0), "linear": 1.0}
+QUICKSTART: dict[str, Sequence[Any]] = {
+    "depth": [4, 16, 64],
+    "activation": ["tanh", "relu"],
+    "init": ["orthogonal", "gaussian"],
+    "gain": [0.8, 1.0, 1.2, 1.4, 1.6],
+    "seed": [0, 1, 2],
+}
+SWEEP_FILE = """name: quickstart
+network:
+  depth: [4, 16, 64]
+  width: 64
+  activation: [tanh, relu]
+  init: [orthogonal, gaussian]
+  gain: {linspace: [0.8, 1.6, 5]}
+  bias_std: 0.0
+data: {name: digits, samples: 256}
+measure:
+  fisher: {samples: 64, likelihood: categorical}
+  jacobian: {samples: 16}
+seeds: 3
+"""
+
+
+def run_id(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def spectra(row: Mapping[str, Any], eigenvalues: int, samples: int, values: int) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues of the Fisher matrix and logarithms of the Jacobian's singular values, samples × values."""
+    rng = np.random.default_rng(int(row["run_id"][:8], 16))
+    depth, gain = int(row.get("depth") or 8), float(row.get("gain") or 1.0)
+    offset = math.log(gain / CRITICAL.get(str(row.get("activation")), 1.0))
+    drift = depth * (offset if offset < 0 else 0.25 * offset)
+    spread = (0.12 if row.get("init") == "orthogonal" else 0.45) * math.sqrt(depth)
+    grid = np.linspace(1, -2.2, values)
+    logs = drift + spread * grid[None, :] + 0.03 * math.sqrt(depth) * rng.standard_normal((samples, values))
+    logs = -np.sort(-logs, axis=1)
+    top = 0.5 * depth**0.9 * math.exp(min(2 * drift, 40) * 0.5) * math.exp(0.1 * rng.standard_normal())
+    ranks = np.arange(1, eigenvalues + 1)
+    return top * ranks**-1.1 * np.exp(-ranks / eigenvalues * 4), logs
+
+
+def write_tables(
+    folder: Path,
+    axes: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    name: str = "quickstart",
+    statuses: Mapping[int, tuple[str, str]] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    eigenvalues: int = 96,
+    samples: int = 4,
+    values: int = 32,
+    with_sweep: bool = True,
+    edit: Any = None,
+) -> Path:
+    """Write a sweep over `axes` into `folder`; `statuses` maps the number of a run to (status, cause); `edit` may change `runs`."""
+    axes = QUICKSTART if axes is None else axes
+    statuses = statuses or {}
+    runs, fisher, jacobian, layers = [], [], [], []
+    for number, point in enumerate(itertools.product(*axes.values())):
+        row: dict[str, Any] = {
+            "sweep": name, "depth": 16, "width": 64, "activation": "tanh", "negative_slope": None, "init": "orthogonal",
+            "gain": 1.0, "gain_rule": None, "q_star": None, "bias_std": 0.0, "data": "digits", "data_samples": 256,
+            "data_scale": "unit", "fisher_samples": 64, "fisher_likelihood": "categorical", "jacobian_samples": 16,
+            "dtype": "float64", "seed": 0,
+        }  # fmt: skip
+        row.update(fixed or {})
+        row.update(dict(zip(axes, point, strict=True)))
+        row = {"run_id": run_id(row), **row}
+        status, cause = statuses.get(number, ("done", ""))
+        row.update(
+            status=status, failure_cause=cause or None, digest=None, environment_class="8c1f0a52d3e4", code_id="0f3a9b7c21de",
+            hostname="node01", device="cpu", cpu_model="AMD EPYC 7543", gpu_model=None, driver=None, torch_version="2.13.0+cpu",
+            python_version="3.11.2", started_at=f"2026-11-23T11:{number % 60:02d}:00Z", seconds=0.2 + 0.01 * (row["depth"] or 0),
+            peak_memory_bytes=200_000_000 + 10_000 * number,
+        )  # fmt: skip
+        if status == "done":
+            eig, logs = spectra(row, eigenvalues, samples, values)
+            row.update(
+                digest=hashlib.sha256(eig.tobytes()).hexdigest(), fisher_lambda_max=eig[0], fisher_trace=eig.sum(),
+                fisher_rank=len(eig), fisher_condition_number=eig[0] / eig[-1], fisher_abs_error=1e-15 * eig[0],
+                jacobian_s_max=float(np.exp(logs.max())), jacobian_log_s_max=logs.max(), jacobian_log_s_min=logs.min(),
+                jacobian_rank=values,
+            )  # fmt: skip
+            key = {"run_id": row["run_id"], "step": 0}
+            fisher.append(
+                {**key, "block": "all", "eigenvalues": eig, "lambda_max": eig[0], "trace": eig.sum(), "rank": len(eig)}
+            )
+            depth = int(row["depth"] or 0)
+            for layer in range(1, depth + 2):
+                block = f"layer{layer}" if layer <= depth else "readout"
+                top = eig[0] * (0.3 + 0.7 * layer / (depth + 1))
+                fisher.append(
+                    {**key, "block": block, "eigenvalues": None, "lambda_max": top, "trace": 3 * top, "rank": 50}
+                )
+                if layer <= depth:
+                    layers.append(
+                        {**key, "layer": layer, "block": block, "q": 0.9**layer, "correlation": 1 - 0.8**layer}
+                    )
+            for sample in range(samples):
+                jacobian.append(
+                    {
+                        **key,
+                        "sample": sample,
+                        "singular_values": np.exp(logs[sample]),
+                        "log_singular_values": logs[sample],
+                    }
+                )
+        runs.append(row)
+    frame = pd.DataFrame(runs, columns=None if runs else ["run_id", "sweep", *axes, "status", "failure_cause"])
+    if edit is not None:
+        frame = edit(frame)
+    folder.mkdir(parents=True, exist_ok=True)
+    pa.parquet.write_table(pa.Table.from_pandas(frame, preserve_index=False), folder / "runs.parquet")
+    for table, rows in (("fisher", fisher), ("jacobian", jacobian), ("layers", layers)):
+        if rows:
+            pa.parquet.write_table(pa.Table.from_pylist(rows), folder / f"{table}.parquet")
+    if with_sweep:
+        described = {
+            "name": name,
+            "sweep_file": SWEEP_FILE,
+            "sweep_hash": "3f1c2a",
+            "axes": list(axes),
+            "command": f"isosweep report sweeps/{name}.yaml --out {name}.html",
+            "schema_version": 1,
+        }
+        (folder / "sweep.json").write_text(json.dumps(described))
+    return folder
+
+
+FAILURES = {
+    7: ("failed", "ValueError: the variance left float64 in layer 41"),
+    8: ("failed", "ValueError: the variance left float64 in layer 41"),
+    29: ("oom", "out of memory: 4.0 GB asked for"),
+    60: ("timeout", "time limit of 00:10:00 reached"),
+    61: ("missing", ""),
+    100: ("failed", "ValueError: the variance left float64 in layer 41"),
+    101: ("failed", "ValueError: the variance left float64 in layer 41"),
+    99: ("failed", "ValueError: the variance left float64 in layer 41"),
+}
