@@ -1,0 +1,207 @@
+"""The law of φ'(h)² for a Gaussian pre-activation h: the D² of the Jacobian's factors, with its Cauchy-like transform off and on the cut.
+
+z(w) = E[φ'²/(w − φ'²)] is needed for complex w arbitrarily close to the interval that φ'² covers. There a quadrature over real h meets a pole
+beside its path. The path is therefore moved into the complex plane, h → h + iκ(h) with κ of the sign of dφ'²/dh: every φ'² on it then lies in the
+upper half-plane, and one fixed set of complex nodes serves all w in the closed lower one to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isosweep.theory.activations import Activation
+from isosweep.theory.averages import slope_moment
+from isosweep.theory.quadrature import gaussian_grid
+
+__all__ = ["SlopeLaw", "slope_law"]
+
+Complex = NDArray[np.complex128]
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SlopeLaw:
+    """φ'² as weighted nodes: its atoms where the law is discrete, else points of a path above the real axis.
+
+    Attributes:
+        nodes, weights: Σ weights f(nodes) = E f(φ'²) for f analytic on and below the path.
+        discrete: the nodes are real atoms.
+        sup, inf: the ends of the support.
+        sup_mass, zero_mass: the atoms at `sup` and at 0.
+        moments: E φ'^{2k} for k = 1 … 12.
+    """
+
+    nodes: Complex
+    weights: Complex
+    discrete: bool
+    sup: float
+    inf: float
+    sup_mass: float
+    zero_mass: float
+    moments: tuple[float, ...]
+
+    def transform(self, w: Complex) -> tuple[Complex, Complex]:
+        """z(w) = E[φ'²/(w − φ'²)] and its derivative, for w in the lower half-plane or real and off the support."""
+        inverse = 1 / (np.asarray(w)[..., None] - self.nodes)
+        terms = self.weights * self.nodes * inverse
+        return terms.sum(-1), -(terms * inverse).sum(-1)
+
+
+MOMENTS = 12
+
+
+def _discrete(values: list[float], masses: list[float]) -> SlopeLaw:
+    pairs = [(v, m) for v, m in zip(values, masses, strict=True) if m > 0]
+    v, m = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
+    return SlopeLaw(
+        v.astype(complex),
+        m.astype(complex),
+        True,
+        float(v.max()),
+        float(v.min()),
+        float(m[v == v.max()].sum()),
+        float(m[v == 0].sum()),
+        tuple(float(m @ v**k) for k in range(1, MOMENTS + 1)),
+    )
+
+
+def _piecewise_linear(activation: Activation, q: float) -> SlopeLaw:
+    """One atom for each linear piece, with the Gaussian mass of the piece."""
+    scaled = [k / math.sqrt(q) for k in activation.kinks]
+    ends = [-math.inf, *scaled, math.inf]
+    inner = [-1.0, 1.0] if not scaled else [scaled[0] - 1, *scaled, scaled[-1] + 1]
+    centres = math.sqrt(q) * (np.array(inner[:-1]) + np.array(inner[1:])) / 2
+    slopes = activation.phi_prime(centres) ** 2
+
+    def mass(a: float, b: float) -> float:
+        if a > 0:
+            a, b = -b, -a
+        return (math.erfc(-b / math.sqrt(2)) - math.erfc(-a / math.sqrt(2))) / 2
+
+    masses: dict[float, float] = {}
+    for a, b, slope in zip(ends[:-1], ends[1:], slopes.tolist(), strict=True):
+        masses[slope] = masses.get(slope, 0.0) + mass(a, b)
+    return _discrete(list(masses), list(masses.values()))
+
+
+_TILT = 0.8
+_H_PANEL, _H_REACH, _Z_PANEL, _Z_REACH = 0.4, 32.0, 0.5, 8.5
+
+
+def _edges(activation: Activation, q: float, turning: list[float]) -> Array:
+    """Panel boundaries in z: narrow in h where φ' varies, narrower still towards the turning points of φ'²."""
+    root = math.sqrt(q)
+    reach = min(_H_REACH / root, _Z_REACH)
+    inner = np.linspace(-reach, reach, 2 * max(1, math.ceil(reach / min(_Z_PANEL, _H_PANEL / root))) + 1)
+    outer = np.arange(reach, _Z_REACH + _Z_PANEL, _Z_PANEL) if reach < _Z_REACH else np.empty(0)
+    special = [p / root for p in (*turning, *activation.kinks)]
+    near = [p + s * 2.0**-k * min(1, 1 / root) for p in special for k in range(2, 9) for s in (-1, 1)]
+    edges = np.unique(np.concatenate([inner, outer, -outer, special, near]))
+    edges = edges[np.abs(edges) <= _Z_REACH]
+    return edges[np.append(True, np.diff(edges) > 1e-12)]
+
+
+def _turning_points(activation: Activation, q: float) -> list[float]:
+    """Where φ'² is stationary: the zeros of φ' and of φ'' within reach, by bisection from a fine grid."""
+    if activation.name == "sin":
+        count = int(min(_Z_REACH * math.sqrt(q), _H_REACH) / (math.pi / 2))
+        return [k * math.pi / 2 for k in range(-count, count + 1)]
+    reach = min(_Z_REACH * math.sqrt(q), _H_REACH)
+    h = np.linspace(-reach, reach, 4001) + reach * 1.3e-5
+    found: list[float] = [0.0] if activation.odd else []
+    for f in (activation.phi_prime, activation.phi_second):
+        values = f(h)
+        for i in np.flatnonzero(values[1:] * values[:-1] < 0):
+            a, b = h[i], h[i + 1]
+            for _ in range(50):
+                middle = (a + b) / 2
+                if (f(np.array([middle]))[0] < 0) == (values[i] < 0):
+                    a = middle
+                else:
+                    b = middle
+            if not any(abs(a - k) < 1e-3 * math.sqrt(q) for k in (*activation.kinks, *found)):
+                found.append(float(a))
+    return found
+
+
+def _shift(activation: Activation, h: NDArray[Any], q: float) -> NDArray[Any]:
+    """κ(h): along the gradient of φ'², at most 0.2 or a third of a standard deviation, and 0 at kinks, where the pieces of the path meet."""
+    first, second = activation.phi_prime(h), activation.phi_second(h)
+    scale = 4 * first**2 + second**2
+    kappa = _TILT * first * second / np.where(np.abs(scale) < 1e-280, 1.0, scale)
+    kappa = kappa / np.sqrt(1 + (kappa / (0.35 * math.sqrt(q))) ** 2)
+    for kink in activation.kinks:
+        gap = (h - kink) ** 2
+        kappa = kappa * gap / (gap + min(0.25, q / 4))
+    return kappa
+
+
+@lru_cache(maxsize=512)
+def slope_law(activation: Activation, q: float) -> SlopeLaw:
+    """The law of φ'(√q z)².
+
+    Raises:
+        ValueError: q is not above 0 and finite; the activation is discontinuous; or it is a user's whose φ' does not take complex arguments
+            (`analytic=True`), without which densities cannot be continued to the real axis.
+    """
+    if not (math.isfinite(q) and q > 0):
+        raise ValueError(f"the law of φ'² needs a variance above 0 and finite, not q = {q!r}")
+    if activation.discontinuous:
+        raise ValueError(f"{activation.label} is discontinuous: φ'² has no law with finite mean")
+    if activation.piecewise_linear:
+        return _piecewise_linear(activation, q)
+    if not activation.analytic:
+        raise ValueError(
+            f"{activation.label} was not declared analytic: its spectral density needs φ' and φ'' for complex arguments"
+        )
+    turning = _turning_points(activation, q)
+    edges = _edges(activation, q, turning)
+    t, v = np.polynomial.legendre.leggauss(16)
+    middle, radius = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
+    z = (middle[:, None] + radius[:, None] * t).ravel()
+    step = (radius[:, None] * v).ravel()
+    root = math.sqrt(q)
+    h = root * z
+    if activation.odd:  # φ'² is even: half the path, twice the weight
+        keep = z > 0
+        z, step, h = z[keep], 2 * step[keep], h[keep]
+    tiny = 1e-30
+    kappa = _shift(activation, h, q)
+    kappa_prime = _shift(activation, h + 1j * tiny, q).imag / tiny
+    path = h + 1j * kappa
+    weights = step * np.exp(-(path**2) / (2 * q)) / math.sqrt(2 * math.pi) * (1 + 1j * kappa_prime)
+    nodes = activation.phi_prime(path) ** 2
+    flat = activation.phi_second(h) == 0
+    top = nodes[flat].real
+    sup_mass = 0.0
+    if flat.any() and np.ptp(top) == 0:  # a straight piece (elu above 0): one atom
+        sup_mass = float(weights[flat].real.sum())
+        nodes = np.append(nodes[~flat], top[0])
+        weights = np.append(weights[~flat], sup_mass)
+    keep = np.abs(weights) > 1e-19
+    real = np.concatenate([activation.phi_prime(np.array([*turning, -60.0, 60.0])) ** 2, activation.phi_prime(h) ** 2])
+    sup, inf = float(real.max()), float(real.min())
+    return SlopeLaw(
+        nodes[keep],
+        weights[keep].astype(complex),
+        False,
+        sup,
+        0.0 if inf < 1e-9 * sup else inf,
+        sup_mass,
+        0.0,
+        tuple(slope_moment(activation, q, k) for k in range(1, MOMENTS + 1)),
+    )
+
+
+def samples_of_square_slope(activation: Activation, q: float) -> tuple[Array, Array]:
+    """φ'² at the nodes of the Gaussian grid, with their masses, in increasing order: a one-layer orthogonal network's whole spectrum."""
+    z, w = gaussian_grid(tuple(k / math.sqrt(q) for k in activation.kinks if k != 0), q > 1e8)
+    y = activation.phi_prime(math.sqrt(q) * z) ** 2
+    order = np.argsort(y, kind="stable")
+    return y[order], w[order]
