@@ -59,7 +59,7 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
     from ..measurement.environment import environment_class, fingerprint
     from ..measurement.execute import execute
     from ..store.attempts import publish_attempt
-    from ..store.records import publish_record
+    from ..store.records import encode_record, publish_record
     from ..store.store import Store
     from ..sweep.identity import MEASUREMENT_VERSION
     from ..sweep.settings import from_json
@@ -71,22 +71,24 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
         device = _pick_device(order["device"])
         known = fingerprint(device)
         measurement = execute(run, device, folder=order["folder"])
+        seconds = time.perf_counter() - clock
+        provenance = {
+            **known,
+            "environment_class": environment_class(known),
+            "started_at": began,
+            "seconds": seconds,
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "task": order["task"],
+            **order["about"],
+        }
+        encoded = encode_record(run, measurement, "done", MEASUREMENT_VERSION, provenance)
     except Exception as error:
         outcome = "oom" if _is_out_of_memory(error) else "failed"
         details = {"traceback": traceback.format_exc(), "environment": known, "started_at": began, "seconds": time.perf_counter() - clock, **order["about"]}
         publish_attempt(store, run.id, outcome, _cause(error), order["task"], **details)
         return {"status": outcome, "cause": _cause(error)}
-    provenance = {
-        **known,
-        "environment_class": environment_class(known),
-        "started_at": began,
-        "seconds": time.perf_counter() - clock,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "task": order["task"],
-        **order["about"],
-    }
-    publish_record(store, run, measurement, provenance, version=MEASUREMENT_VERSION)
-    return {"status": "done", "seconds": provenance["seconds"]}
+    publish_record(store, run.id, "done", encoded)
+    return {"status": "done", "seconds": seconds}
 
 
 def main() -> None:

@@ -13,9 +13,10 @@ from ..store.status import OpenTask
 from ..store.store import Store
 from .slurm import Queued, job_name
 
-__all__ = ["grace_seconds", "give_up", "position", "reap"]
+__all__ = ["grace_seconds", "give_up", "position", "reap", "why_dead"]
 
 _GRACE = 600.0
+Queue = dict[tuple[str, int], Queued]
 
 
 def grace_seconds() -> float:
@@ -33,9 +34,9 @@ def position(task: OpenTask) -> tuple[str, int]:
     raise ValueError(f"launch {task.launch.token} has no task {task.task}")
 
 
-def give_up(store: Store, task: OpenTask, why: str) -> bool:
-    """Void a task; False if somebody took or ended it meanwhile."""
-    owner = {"kind": "reaper", "why": why, **this_process().to_dict()}
+def give_up(store: Store, task: OpenTask, why: str, *, by: str = "reaper") -> bool:
+    """Void a task; False if somebody took or ended it meanwhile. `by` is "reaper", or "cancel" where a person wanted it."""
+    owner = {**this_process().to_dict(), "kind": by, "why": why}
     return append(store, task.launch.token, task.task, task.entry, "void", owner) is not None
 
 
@@ -55,22 +56,22 @@ def _local_is_dead(task: OpenTask, age: float) -> str | None:
     return None
 
 
-def reap(store: Store, tasks: Iterable[OpenTask], queue: dict[tuple[str, int], Queued] | None) -> int:
-    """Void the open tasks that nobody holds; how many there were.
+def why_dead(store: Store, task: OpenTask, queue: Queue | None, now: float) -> str | None:
+    """Why nobody can hold this open task any more; None if somebody may.
 
     A task of a pool is dead if its process is, or, seen from another host, if it gave no sign of life for the grace period. A task of Slurm's is dead if it
-    is absent from a good listing (`queue`) and its last entry is older than the grace period; without a listing (None) none is given up.
+    is absent from a good listing (`queue`) and its last entry is older than the grace period; without a listing (None) none is.
     """
-    given_up = 0
-    now = None
-    for task in tasks:
-        now = store.now() if now is None else now
-        age = now - _last_sign(store, task)
-        why = None
-        if task.launch.about["backend"] == "local":
-            why = _local_is_dead(task, age)
-        elif queue is not None and position(task) not in queue and age > grace_seconds():
-            why = f"not in Slurm's queue, and no sign of life for {age:.0f} s"
-        if why is not None and give_up(store, task, why):
-            given_up += 1
-    return given_up
+    age = now - _last_sign(store, task)
+    if task.launch.about["backend"] == "local":
+        return _local_is_dead(task, age)
+    if queue is not None and position(task) not in queue and age > grace_seconds():
+        return f"not in Slurm's queue, and no sign of life for {age:.0f} s"
+    return None
+
+
+def reap(store: Store, tasks: Iterable[OpenTask], queue: Queue | None) -> int:
+    """Void the open tasks that nobody can hold any more (see `why_dead`); how many there were."""
+    now = store.now()
+    dead = ((task, why_dead(store, task, queue, now)) for task in tasks)
+    return sum(why is not None and give_up(store, task, why) for task, why in dead)

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from ..measurement.measurement import Measurement
     from ..sweep.settings import Run
 
-__all__ = ["OUTCOMES", "BadRecord", "list_records", "publish_record", "quarantine", "read_record", "record_path", "record_schema"]
+__all__ = ["OUTCOMES", "BadRecord", "encode_record", "has_record", "list_records", "publish_record", "quarantine", "read_record", "record_path", "record_schema"]
 
 OUTCOMES = ("done", "diverged")
 RECORD_FORMAT = 1
 _CHECKSUM = b"isosweep.checksum"
-_BLANK = b"0" * 64
+# What stands in the checksum's place while it is taken: text that occurs nowhere else.
+_BLANK = hashlib.sha256(b"the checksum of an isosweep record").hexdigest().encode()
 
 
 class BadRecord(Exception):
@@ -73,7 +74,8 @@ def record_schema() -> pa.Schema:
     )
 
 
-def _encode(run: Run, measurement: Measurement, outcome: str, version: int, provenance: dict[str, Any]) -> bytes:
+def encode_record(run: Run, measurement: Measurement, outcome: str, version: int, provenance: dict[str, Any]) -> bytes:
+    """The bytes of a record, sealed with their checksum."""
     import pyarrow as pa
 
     from ..sweep.settings import to_json
@@ -99,19 +101,12 @@ def _encode(run: Run, measurement: Measurement, outcome: str, version: int, prov
 
 
 def _seal(data: bytes) -> bytes:
-    """Write the checksum into its place in the metadata, which an Arrow file holds at its head and in its footer; it is taken with zeros there."""
-    checksum = hashlib.sha256(data).hexdigest().encode()
-    start, places = 0, []
-    while (found := data.find(_CHECKSUM, start)) >= 0:
-        places.append(data.index(_BLANK, found))
-        start = found + 1
-    for place in places:
-        data = data[:place] + checksum + data[place + 64 :]
-    return data
+    """Write the checksum into its places in the metadata, which an Arrow file holds at its head and again in its footer."""
+    return data.replace(_BLANK, hashlib.sha256(data).hexdigest().encode())
 
 
 def _unseal(data: bytes) -> bytes:
-    """The data with zeros in place of the checksum; raises `BadRecord` unless they are the bytes that were sealed."""
+    """The data, if they are the bytes that were sealed; else raises `BadRecord`."""
     import pyarrow as pa
 
     try:
@@ -128,17 +123,16 @@ def _unseal(data: bytes) -> bytes:
     return data
 
 
-def publish_record(store: Store, run: Run, measurement: Measurement, provenance: dict[str, Any], *, outcome: str = "done", version: int) -> bool:
+def publish_record(store: Store, run: str, outcome: str, encoded: bytes) -> bool:
     """Publish a run's record; False if the run has one already (whatever its outcome), which then stays.
 
     Raises:
         OSError: the store cannot be written; nothing is lost but this measurement.
     """
     assert outcome in OUTCOMES, outcome
-    others = [record_path(store, run.id, o) for o in OUTCOMES if o != outcome]
-    if any(path.exists() for path in others):
+    if any(record_path(store, run, other).exists() for other in OUTCOMES if other != outcome):
         return False
-    return publish(record_path(store, run.id, outcome), _encode(run, measurement, outcome, version, provenance))
+    return publish(record_path(store, run, outcome), encoded)
 
 
 def list_records(store: Store) -> dict[str, str]:

@@ -64,6 +64,7 @@ class Picture:
     held: dict[str, OpenTask] = field(default_factory=dict)
     in_hand: set[str] = field(default_factory=set)
     given_up: set[str] = field(default_factory=set)
+    cancelled: set[str] = field(default_factory=set)
 
     def state(self, run: str) -> RunState:
         """Where one run stands."""
@@ -74,6 +75,8 @@ class Picture:
             return RunState("running" if run in self.in_hand else "pending", attempts, self.held[run])
         if attempts:
             return RunState(attempts[-1].outcome, attempts)
+        if run in self.cancelled:
+            return RunState("cancelled")
         return RunState("lost" if run in self.given_up else "missing")
 
     def states(self, runs: Iterable[str]) -> dict[str, RunState]:
@@ -90,6 +93,7 @@ def look(store: Store) -> Picture:
         row.sort(key=lambda a: a.number)
     tasks: list[OpenTask] = []
     given_up: set[str] = set()
+    cancelled: set[str] = set()
     for launch in list_launches(store):
         entries = entries_of_launch(store, launch.token)
         for number, runs in enumerate(launch.tasks):
@@ -97,8 +101,8 @@ def look(store: Store) -> Picture:
             if entry is None or entry.kind == "claim":
                 tasks.append(OpenTask(launch, number, entry))
             elif entry.kind == "void":
-                given_up.update(runs)
-    picture = Picture(list_records(store), attempts, tasks, given_up=given_up)
+                (cancelled if entry.owner.get("kind") == "cancel" else given_up).update(runs)
+    picture = Picture(list_records(store), attempts, tasks, given_up=given_up, cancelled=cancelled)
     for task in tasks:
         waiting = [run for run in task.launch.tasks[task.task] if run not in picture.records and not _attempted_in(picture, run, task)]
         for run in waiting:

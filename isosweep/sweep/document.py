@@ -12,8 +12,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from .errors import Problem, SpecError
+from .errors import nearest as nearest_name
 
-__all__ = ["Document", "Path_", "read_document"]
+__all__ = ["Document", "Path_", "parse_value", "read_document"]
 
 Path_ = tuple[str | int, ...]
 
@@ -94,6 +95,11 @@ def _parse(text: str, file: str) -> Any:
         raise SpecError([Problem(f"not valid YAML: {error}", "", file)]) from None
 
 
+def parse_value(text: str, file: str) -> Any:
+    """One YAML value, as ``--set`` and ``--where`` take it; `file` is what an error names."""
+    return _plain(_parse(text, file), (), {})
+
+
 def _assign(document: Document, assignment: str) -> None:
     """Apply one ``KEY=VALUE``: KEY a dotted path, VALUE any YAML."""
     key, equals, value = assignment.partition("=")
@@ -105,8 +111,7 @@ def _assign(document: Document, assignment: str) -> None:
         if not isinstance(node.setdefault(part, {}), dict):
             raise SpecError([Problem(f"--set {assignment}: {part!r} is a value, not a section")])
         node = node[part]
-    parsed = _parse(value, f"--set {assignment}")
-    node[path[-1]] = _plain(parsed, path, {})
+    node[path[-1]] = parse_value(value, f"--set {assignment}")
     document.overridden[path] = assignment
 
 
@@ -123,9 +128,7 @@ def read_document(path: str | Path, overrides: Sequence[str] = ()) -> Document:
         folder = Path(path).parent
         if not folder.is_dir():
             raise SpecError([Problem(f"no such sweep file (the folder {folder} does not exist either)", file=file)]) from None
-        from .errors import nearest
-
-        near = nearest(Path(path).name, (p.name for p in folder.glob("*.y*ml")))
+        near = nearest_name(Path(path).name, (p.name for p in folder.glob("*.y*ml")))
         raise SpecError([Problem("no such sweep file", file=file, nearest=near and str(folder / near))]) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)

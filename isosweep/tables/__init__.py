@@ -1,1 +1,1 @@
-
+"""Records into Parquet tables."""

@@ -1,0 +1,40 @@
+"""The application and its commands, in the order in which they are met."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import cancel, collect, launch, logs, report, run, show, status
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="isosweep",
+    help="Reproducible curvature sweeps of deep networks, on Slurm and here.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (launch, status, collect, report, show, run, logs, cancel):
+    app.command(module.NAME)(module.command)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from .. import __version__
+
+        typer.echo(f"isosweep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the command `isosweep`."""
+    app()

@@ -1,0 +1,121 @@
+"""The columns of the five tables: names, types and meanings. `docs/tables.md` is generated from here."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pyarrow as pa
+
+__all__ = ["FISHER", "JACOBIAN", "LAYERS", "RUNS", "TRAINING", "Column", "schema_of"]
+
+
+class Column(NamedTuple):
+    """A column: its name, its Arrow type, and what it holds."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+
+
+_TEXT, _INT, _REAL = pa.string(), pa.int64(), pa.float64()
+_VALUES = pa.list_(pa.float64())
+
+RUNS = (
+    Column("run_id", _TEXT, "identity of the run: a hash of its settings and the measurement version"),
+    Column("sweep", _TEXT, "name of the sweep"),
+    Column("depth", _INT, "hidden layers L"),
+    Column("width", _INT, "units N of every hidden layer"),
+    Column("activation", _TEXT, "activation φ"),
+    Column("negative_slope", _REAL, "slope of leaky_relu below 0; null for the others"),
+    Column("init", _TEXT, "orthogonal or gaussian"),
+    Column("gain", _REAL, "σ_w, always the number"),
+    Column("gain_rule", _TEXT, "critical where σ_w was solved for, else null"),
+    Column("bias_std", _REAL, "σ_b, always the number"),
+    Column("q_star", _REAL, "q* that the gain was solved for, or that the inputs start at where any may be chosen"),
+    Column("checkpoint", _TEXT, "file of the user's own weights"),
+    Column("module", _TEXT, "function of the user's own network; its arguments follow as columns of their own names"),
+    Column("data", _TEXT, "data set"),
+    Column("data_samples", _INT, "size of the training split"),
+    Column("data_scale", _TEXT, "scale used: unit, fixed_point or raw"),
+    Column("data_inputs", _INT, "input dimension N_0"),
+    Column("data_classes", _INT, "classes C"),
+    Column("fisher_samples", _INT, "inputs n that the Fisher is averaged over"),
+    Column("fisher_likelihood", _TEXT, "categorical or gaussian"),
+    Column("fisher_layers", _TEXT, "what is kept of each layer's block"),
+    Column("jacobian_samples", _INT, "inputs m whose Jacobian is taken"),
+    Column("dtype", _TEXT, "floating type of the measurement"),
+    Column("seed", _INT, "seed"),
+    Column("status", _TEXT, "done, diverged, running, pending, failed, oom, timeout, cancelled, preempted, node_failed, lost or missing"),
+    Column("attempts", _INT, "failed attempts so far"),
+    Column("failure_cause", _TEXT, "first line of the last failure's cause; null where there is a record"),
+    Column("digest", _TEXT, "SHA-256 over the measured arrays' bits; null unless there is a record"),
+    Column("fisher_lambda_max", _REAL, "largest eigenvalue of the Fisher information matrix"),
+    Column("fisher_trace", _REAL, "trace of the Fisher information matrix"),
+    Column("fisher_rank", _INT, "numerical rank: eigenvalues above R·ε·λ_max, R rows of the dual matrix"),
+    Column("fisher_condition_number", _REAL, "λ_max over the smallest eigenvalue that counts towards the rank"),
+    Column("fisher_frobenius", _REAL, "Frobenius norm of the Fisher information matrix"),
+    Column("fisher_abs_error", _REAL, "bound of the absolute error of every eigenvalue"),
+    Column("fisher_parameters", _REAL, "parameters P of the network"),
+    Column("jacobian_s_max", _REAL, "largest singular value of ∂x^L/∂x^0 over the samples"),
+    Column("jacobian_log_s_max", _REAL, "its natural logarithm"),
+    Column("jacobian_log_s_min", _REAL, "natural logarithm of the smallest singular value that is not exactly 0, over the samples"),
+    Column("jacobian_rank", _REAL, "singular values that are not exactly 0, in the sample that has fewest"),
+    Column("environment_class", _TEXT, "hash of what can change bits: processor, GPU, driver, libraries"),
+    Column("code_id", _TEXT, "hash of isosweep's sources that computed it"),
+    Column("measurement_version", _INT, "version of the measurement"),
+    Column("hostname", _TEXT, "node"),
+    Column("device", _TEXT, "cpu or cuda"),
+    Column("cpu_model", _TEXT, "processor"),
+    Column("gpu_model", _TEXT, "GPU; null without one"),
+    Column("gpu_uuid", _TEXT, "which GPU"),
+    Column("driver", _TEXT, "GPU driver"),
+    Column("cuda_version", _TEXT, "CUDA that torch was built with"),
+    Column("torch_version", _TEXT, "torch"),
+    Column("numpy_version", _TEXT, "numpy"),
+    Column("scipy_version", _TEXT, "scipy"),
+    Column("python_version", _TEXT, "Python"),
+    Column("slurm_job", _TEXT, "Slurm job; null without one"),
+    Column("task", _TEXT, "launch token and task"),
+    Column("started_at", _TEXT, "when the run began, UTC"),
+    Column("seconds", _REAL, "wall time of the run in seconds"),
+    Column("peak_memory_bytes", _INT, "peak resident memory of the process so far"),
+)
+
+FISHER = (
+    Column("run_id", _TEXT, "the run"),
+    Column("step", _INT, "training step; 0 is initialisation"),
+    Column("block", _TEXT, "all: the whole matrix; else the layer whose diagonal block it is"),
+    Column("eigenvalues", _VALUES, "all that are not 0 by construction, largest first; null where only the summary was asked for"),
+    Column("lambda_max", _REAL, "largest eigenvalue"),
+    Column("trace", _REAL, "trace"),
+    Column("rank", _INT, "eigenvalues above R·ε·λ_max"),
+    Column("abs_error", _REAL, "bound of the absolute error of every eigenvalue; null for layers"),
+)
+
+JACOBIAN = (
+    Column("run_id", _TEXT, "the run"),
+    Column("step", _INT, "training step; 0 is initialisation"),
+    Column("sample", _INT, "which of the run's inputs"),
+    Column("singular_values", _VALUES, "of ∂x^L/∂x^0, largest first"),
+    Column("log_singular_values", _VALUES, "their natural logarithms, exact where the values underflow; −inf for exact zeros"),
+)
+
+LAYERS = (
+    Column("run_id", _TEXT, "the run"),
+    Column("step", _INT, "training step; 0 is initialisation"),
+    Column("layer", _INT, "1 … L, then the readout"),
+    Column("block", _TEXT, "name of the layer"),
+    Column("q", _REAL, "mean over inputs of |h^l|²/N_l"),
+    Column("correlation", _REAL, "mean correlation of the pre-activations of distinct inputs"),
+)
+
+TRAINING = (
+    Column("run_id", _TEXT, "the run"),
+    Column("step", _INT, "training step"),
+    Column("epoch", _REAL, "epoch"),
+)
+
+
+def schema_of(columns: tuple[Column, ...]) -> pa.Schema:
+    """The Arrow schema of a table, each column's meaning in its metadata."""
+    return pa.schema([pa.field(c.name, c.type, metadata={"meaning": c.meaning}) for c in columns])
