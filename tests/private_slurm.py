@@ -134,7 +134,7 @@ class PrivateSlurm:
     gres            GPUs per node (fake ones on device files; True is 1, False none)
     partitions      name → priority tier; the first is the default one; a higher tier preempts a lower by requeue
     max_array_size  MaxArraySize (an element's index stays below it); Slurm's own default if None
-    cred_expire     seconds; a requeued job starts again after about this time and one second
+    cred_expire     seconds, 5 or more; a requeued job starts again after about this time and one second
     kill_wait       seconds between SIGTERM and SIGKILL
     min_job_age     seconds that a finished job stays known to squeue and scontrol
     settings        further lines of slurm.conf, by name; they win over those made here
@@ -171,6 +171,8 @@ class PrivateSlurm:
         self._handles: dict[str, subprocess.Popen[bytes]] = {}
         self._detached = False
         self._running = False
+        if cred_expire < 5:
+            raise ValueError(f"cred_expire is {cred_expire}: below 5 Slurm takes its default, 120 seconds, instead")
         if self.gpus > len(_GPU_FILES):
             raise ValueError(f"at most {len(_GPU_FILES)} fake GPUs a node, not {self.gpus}")
         if self.root is not None and len(str(self.root)) > LONGEST_ROOT:

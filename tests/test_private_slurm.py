@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,7 +87,8 @@ def test_submitit_submits_a_function_through_it(slurm: PrivateSlurm, tmp_path: P
     submitit = pytest.importorskip("submitit")
     with slurm.active():
         executor = submitit.AutoExecutor(folder=tmp_path, cluster="slurm")
-        executor.update_parameters(timeout_min=1, slurm_gres="gpu:1", slurm_partition="high")
+        # More than the 90 seconds before the limit at which its signal comes, which would end the job at its start.
+        executor.update_parameters(timeout_min=5, slurm_gres="gpu:1", slurm_partition="high")
         job = executor.submit(os.getenv, "SLURMD_NODENAME")
         # Without accounting submitit never learns of a failed job's end: this does.
         assert [one.state for one in slurm.wait(job.job_id, timeout=45)] == ["COMPLETED"]
@@ -277,6 +279,23 @@ def test_any_user_may_have_one(tmp_path_factory: pytest.TempPathFactory) -> None
         [*become, python, "-"], input=f"{source}\n{code}\n", cwd="/", capture_output=True, text=True, check=False
     )
     assert done.stdout.strip() == "COMPLETED ['65534', '0']", done.stderr
+
+
+@pytest.mark.usefixtures("needs_slurm")
+def test_the_profiles_given_as_examples_are_taken_by_sbatch() -> None:
+    profiles = sorted((SCRIPT.parents[1] / "slurm").glob("*.toml"))
+    assert {"cpu", "gpu"} <= {profile.stem for profile in profiles}
+    with PrivateSlurm(nodes=1, cpus=8, memory_mb=32000) as cluster:
+        for profile in profiles:
+            options = [f"--{key}={value}" for key, value in tomllib.loads(profile.read_text())["sbatch"].items()]
+            job = cluster.sbatch(*options, wrap="echo ${CUDA_VISIBLE_DEVICES:-none}")
+            assert [one.state for one in cluster.wait(job)] == ["COMPLETED"]
+            assert cluster.output(job).strip() == ("0" if profile.stem == "gpu" else "none")
+
+
+def test_a_credential_too_short_for_slurm_is_refused() -> None:
+    with pytest.raises(ValueError, match="120 seconds"):
+        PrivateSlurm(cred_expire=2)
 
 
 def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
