@@ -1,7 +1,7 @@
 """Faults to put a sweep through: a disk that fills or turns read-only, a process killed at a chosen time, torn files.
 
 Faults of Slurm itself are methods of `private_slurm.PrivateSlurm`: kill_node, start_node, down, drain, requeue,
-stop_controller, start_controller, hanging_controller. Here is what needs no Slurm, or acts on the processes of its jobs.
+stop_controller, start_controller, hanging_controller. Here is what needs none, or acts on jobs.
 """
 
 from __future__ import annotations
