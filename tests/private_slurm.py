@@ -233,7 +233,11 @@ class PrivateSlurm:
     def attach(cls, root: Path | str) -> PrivateSlurm:
         """The cluster that lives in this root, started by another process; FileNotFoundError if there is none."""
         state = json.loads((Path(root) / STATE_FILE).read_text())
-        cluster = cls(root, **state["arguments"])
+        try:
+            cluster = cls(root, **state["arguments"])
+        except (TypeError, ValueError):
+            # Written by another version of this file: enough is known to stop it.
+            cluster = cls(root, nodes=state["arguments"]["nodes"])
         cluster.ports = state["ports"]
         cluster._detached = state["owner"] is None
         cluster._daemons = {name: Process(*process) for name, process in state["daemons"].items()}
