@@ -8,9 +8,10 @@ from isosweep.curvature.errors import (
     ShapeMismatch,
     UnsupportedLayer,
 )
-from isosweep.curvature.fisher import fisher, fisher_spectrum
+from isosweep.curvature.fisher import fisher, fisher_per_input, fisher_spectrum
 from isosweep.curvature.jacobian import JacobianSpectrum, jacobian_spectrum
 from isosweep.curvature.spectra import BlockSpectrum, FisherSpectrum
+from isosweep.curvature.spectral_density import SpectralDensity
 from isosweep.curvature.statistics import ForwardStatistics, forward_statistics
 from isosweep.curvature.threads import single_threaded
 
@@ -24,8 +25,10 @@ __all__ = [
     "MixedTensors",
     "NonFiniteNetwork",
     "ShapeMismatch",
+    "SpectralDensity",
     "UnsupportedLayer",
     "fisher",
+    "fisher_per_input",
     "fisher_spectrum",
     "forward_statistics",
     "jacobian_spectrum",

@@ -47,19 +47,25 @@ class BlockSummarizer:
     def __init__(self) -> None:
         self._start: Tensor | None = None
 
-    def __call__(self, matrix: Tensor) -> tuple[float, float, int]:
-        """λ_max, trace and rank of a positive semi-definite matrix (R, R), both triangles valid."""
+    def largest(self, matrix: Tensor) -> float:
+        """λ_max of a positive semi-definite matrix (R, R), both triangles valid."""
         rows = matrix.shape[0]
-        trace = float(matrix.diagonal().sum())
-        if trace <= 0:
-            return 0.0, 0.0, 0
+        if rows == 0 or float(matrix.diagonal().sum()) <= 0:
+            return 0.0
         start = self._start if self._start is not None else matrix.sum(dim=1) + matrix.diagonal()
         ramp = torch.linspace(0.5, 1.5, rows, dtype=matrix.dtype, device=matrix.device)
         # The ramp gives every eigenvector a share, also where the earlier top vector is orthogonal to it.
-        start = start / start.norm() + 0.1 * ramp / ramp.norm()
+        start = start / start.norm().clamp(min=1e-300) + 0.1 * ramp / ramp.norm()
         lambda_max, error, vector = largest_eigenvalue(lambda v: matrix @ v, start, MOST_STEPS)
         if error > 4 * torch.finfo(matrix.dtype).eps * lambda_max:
-            lambda_max = float(torch.linalg.eigvalsh(matrix)[-1])
-        else:
-            self._start = vector
-        return lambda_max, trace, inertia_rank(matrix, rank_threshold(lambda_max, rows, matrix.dtype))
+            return float(torch.linalg.eigvalsh(matrix)[-1])
+        self._start = vector
+        return lambda_max
+
+    def __call__(self, matrix: Tensor) -> tuple[float, float, int]:
+        """λ_max, trace and rank of a positive semi-definite matrix (R, R), both triangles valid."""
+        trace = float(matrix.diagonal().sum())
+        if trace <= 0:
+            return 0.0, 0.0, 0
+        lambda_max = self.largest(matrix)
+        return lambda_max, trace, inertia_rank(matrix, rank_threshold(lambda_max, matrix.shape[0], matrix.dtype))

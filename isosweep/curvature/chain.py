@@ -50,6 +50,10 @@ class Trace:
     outputs: Tensor
     saved: tuple[Tensor, ...]
 
+    def select(self, samples: slice) -> Trace:
+        """The pass of some of the samples."""
+        return Trace(self.outputs[samples], tuple(kept[samples] for kept in self.saved))
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -62,6 +66,12 @@ class Chain:
 
     stages: tuple[Stage, ...]
     depth: int
+
+    @property
+    def outputs(self) -> int:
+        """C, the width of the last dense layer."""
+        modules = [stage.module for stage in self.stages]
+        return next(module.out_features for module in reversed(modules) if isinstance(module, nn.Linear))
 
     @property
     def layer_names(self) -> tuple[str, ...]:

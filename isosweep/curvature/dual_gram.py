@@ -25,7 +25,7 @@ from isosweep.curvature.layers import GramTerm, Parameters
 from isosweep.curvature.threads import Workers
 from isosweep.curvature.tiles import RowBlock, Tile, row_blocks, tiles
 
-__all__ = ["DualAccumulator", "LayerTerms", "layer_terms"]
+__all__ = ["LAYER_GROUP", "DualAccumulator", "LayerTerms", "layer_terms", "pull_back_all"]
 
 # Layers whose cotangents are held together, so that a tile of the sum is read and written once for all of them.
 LAYER_GROUP = 4
@@ -62,21 +62,31 @@ def layer_terms(
         parameters: which parameters count.
         workers: who pulls the shards back.
     """
+    for index, current in pull_back_all(chain, trace, cotangents, parameters, workers):
+        stage = chain.stages[index]
+        terms = stage.rule.gram_terms(stage.module, trace.saved[index], current, parameters)
+        yield LayerTerms(stage.name, stage.rule.parameter_count(stage.module, parameters), tuple(terms))
+
+
+def pull_back_all(
+    chain: Chain, trace: Trace, cotangents: Tensor, parameters: Parameters, workers: Workers
+) -> Iterator[tuple[int, Tensor]]:
+    """The index of every stage with parameters, the last first, and the cotangents (k, n, out) at its outputs.
+
+    What is yielded stays valid: it is never written to again.
+    """
     current = cotangents.contiguous()
     owned = False
     blocks = row_blocks(cotangents.shape[0], cotangents.shape[1], SHARD_ROWS)
-    first = min(
-        index for index, stage in enumerate(chain.stages) if stage.rule.parameter_count(stage.module, parameters)
-    )
+    counts = [stage.rule.parameter_count(stage.module, parameters) for stage in chain.stages]
+    first = next(index for index, count in enumerate(counts) if count)
     for index in range(len(chain.stages) - 1, first - 1, -1):
-        stage, saved = chain.stages[index], trace.saved[index]
-        terms = stage.rule.gram_terms(stage.module, saved, current, parameters)
-        if terms:
-            count = stage.rule.parameter_count(stage.module, parameters)
-            yield LayerTerms(stage.name, count, tuple(terms))
+        stage = chain.stages[index]
+        if counts[index]:
+            yield index, current
             owned = False
         if index > first:
-            current = _pull_back(stage, saved, current, owned and stage.rule.in_place, blocks, workers)
+            current = _pull_back(stage, trace.saved[index], current, owned and stage.rule.in_place, blocks, workers)
             owned = True
 
 

@@ -1,27 +1,28 @@
-"""The spectrum of the Fisher information matrix of a network, exact, through the dual matrix."""
+"""The spectrum of the Fisher information matrix of a network: the way in, whatever the method."""
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from isosweep.curvature.block_summary import BlockSummarizer, rank_threshold
-from isosweep.curvature.chain import chain_of
-from isosweep.curvature.dual_gram import DualAccumulator, LayerTerms, layer_terms
+from isosweep.curvature.centring import unit_cotangents
+from isosweep.curvature.chain import Chain, chain_of
+from isosweep.curvature.dual_gram import layer_terms
+from isosweep.curvature.dual_spectrum import dual_spectrum
+from isosweep.curvature.errors import CurvatureError
+from isosweep.curvature.explicit import explicit_spectrum
 from isosweep.curvature.layers import Parameters
-from isosweep.curvature.likelihoods import Likelihood, check_likelihood, hessian_root
-from isosweep.curvature.spectra import BlockSpectrum, FisherSpectrum
+from isosweep.curvature.likelihoods import Likelihood
+from isosweep.curvature.matrix_free import matrix_free_spectrum
+from isosweep.curvature.memory import Problem, choose_method, stage_widths
+from isosweep.curvature.output_weights import FisherKind, check_kind, output_weights, rows_per_sample
+from isosweep.curvature.spectra import FisherSpectrum
 from isosweep.curvature.threads import Workers, single_threaded
+from isosweep.curvature.weighted_jacobian import WeightedJacobian
 
-__all__ = ["fisher", "fisher_spectrum"]
-
-LayerDetail = Literal["none", "summary", "spectrum"]
-
-# Bound on |error|/λ_max of an eigenvalue from the dual, in rounding units; tests hold it over all cases.
-DUAL_ERROR_UNITS = 45.0
+__all__ = ["fisher", "fisher_per_input", "fisher_spectrum"]
 
 
 def fisher_spectrum(network: nn.Module, inputs: Tensor, likelihood: Likelihood = "categorical") -> Tensor:
@@ -52,8 +53,18 @@ def fisher(
     inputs: Tensor,
     likelihood: Likelihood = "categorical",
     *,
-    layers: LayerDetail = "none",
+    layers: Literal["none", "summary", "spectrum"] = "none",
     parameters: Parameters = "all",
+    kind: FisherKind = "true",
+    labels: Tensor | None = None,
+    centred: bool = False,
+    accurate: bool = False,
+    eigenvectors: int = 0,
+    method: Literal["auto", "dual", "lanczos"] = "dual",
+    memory: int | None = None,
+    count: int = 10,
+    steps: int = 200,
+    probes: int = 0,
     workers: int = 1,
 ) -> FisherSpectrum:
     """The spectrum of the Fisher information matrix and, from the same pass, of every layer's diagonal block.
@@ -64,70 +75,83 @@ def fisher(
         likelihood: "categorical" or "gaussian"; see `fisher_spectrum`.
         layers: "none"; "summary": λ_max, trace and rank of each layer's block; "spectrum": its eigenvalues too.
         parameters: "all", or "weights": biases do not count.
+        kind: "true", or "empirical": the mean of g_i g_iᵀ over the gradients of the loss at the labels; R is n then.
+        labels: for "empirical": class numbers (n,) (categorical) or targets (n, C) (gaussian).
+        centred: subtract the batch's mean Jacobian from every sample's, J_i − J̄ (Karakida, Akaho, Amari 2019).
+        accurate: from the singular values of the explicit R × P Jacobian: 1e-9 relative above 1e-12 of λ_max. For small
+            networks: it takes that memory, and R·P·min(R, P) operations.
+        eigenvectors: how many leading eigenvectors in parameter space to return, at most the rank.
+        method: "dual": the whole spectrum; "lanczos": its leading part, matrix-free; "auto": the dual where its
+            estimated memory is within `memory`. The result says which.
+        memory: bytes above the network; None is 8 GiB for "auto" and no limit else.
+        count: for "lanczos", how many leading eigenvalues.
+        steps: for "lanczos", the largest Krylov dimension, also of the density's.
+        probes: for "lanczos", random probes for the density of all eigenvalues; 0 for none.
         workers: single-threaded workers that share the tiles; the result's bits do not depend on it.
 
     Raises:
         UnsupportedLayer, ShapeMismatch, MixedTensors, NonFiniteNetwork: see `isosweep.curvature.errors`.
+        BudgetTooSmall: the estimated memory exceeds `memory`; for "auto", that of the matrix-free method.
+        CurvatureError: options that do not go together.
     """
-    check_likelihood(likelihood)
+    check_kind(kind, labels, likelihood, len(inputs))
+    if accurate and (method == "lanczos" or eigenvectors):
+        raise CurvatureError("accurate=True takes the explicit Jacobian: neither method='lanczos' nor eigenvectors")
+    with single_threaded(), torch.no_grad(), Workers(workers) as crew:
+        chain = chain_of(network, inputs)
+        per_sample = chain.outputs if centred else rows_per_sample(chain.outputs, likelihood, kind)
+        problem = _problem(chain, inputs, per_sample, parameters)
+        chosen = choose_method(problem, layers != "none", steps, memory, method)
+        trace = chain.forward(inputs, crew)
+        weights = output_weights(trace.outputs, likelihood, kind, labels, centred)
+        jacobian = WeightedJacobian(chain, trace, weights, parameters, crew)
+        if chosen == "lanczos" and weights.rows:
+            return matrix_free_spectrum(jacobian, count, steps, probes)
+        if accurate:
+            cotangents = unit_cotangents(weights) if centred else weights.vectors
+            return explicit_spectrum(list(layer_terms(chain, trace, cotangents, parameters, crew)), weights, layers)
+        return dual_spectrum(jacobian, layers, eigenvectors)
+
+
+def fisher_per_input(
+    network: nn.Module,
+    inputs: Tensor,
+    likelihood: Likelihood = "categorical",
+    *,
+    parameters: Parameters = "all",
+    workers: int = 1,
+) -> Tensor:
+    """The spectrum of the Fisher matrix conditional on each input alone, J_iᵀ H_i J_i (Hayase and Karakida 2021).
+
+    Args:
+        network, inputs, likelihood, parameters, workers: see `fisher`.
+
+    Returns:
+        (n, min(k, P)) float64, k = C − 1 (categorical) or C (gaussian), each row largest first, clipped at 0. The
+        trace of row i is n times sample i's share of the trace of F.
+
+    Raises:
+        UnsupportedLayer, ShapeMismatch, MixedTensors, NonFiniteNetwork: see `isosweep.curvature.errors`.
+    """
+    check_kind("true", None, likelihood, len(inputs))
     with single_threaded(), torch.no_grad(), Workers(workers) as crew:
         chain = chain_of(network, inputs)
         trace = chain.forward(inputs, crew)
-        cotangents = hessian_root(trace.outputs, likelihood) / math.sqrt(inputs.shape[0])
-        dual = DualAccumulator(cotangents, crew)
-        blocks: dict[str, BlockSpectrum] = {}
-        total_parameters = 0
-        block = torch.empty_like(dual.matrix) if layers != "none" else None
-        summarize = BlockSummarizer()
-        for layer in layer_terms(chain, trace, cotangents, parameters, crew):
-            total_parameters += layer.parameters
-            if block is None:
-                dual.add(layer)
-            else:
-                dual.add_alone(layer, block)
-                blocks[layer.name] = _block_spectrum(layer, block, layers, summarize)
-        dual.flush()
-        del trace
-        return _spectrum(dual.matrix, total_parameters, dict(reversed(blocks.items())))
+        vectors = output_weights(trace.outputs, likelihood, "true", None, False).vectors * len(inputs) ** 0.5
+        k, n, _ = vectors.shape
+        total = vectors.new_zeros(n, k, k)
+        count = 0
+        for layer in layer_terms(chain, trace, vectors, parameters, crew):
+            count += layer.parameters
+            for term in layer.terms:
+                own = term.cotangents.permute(1, 0, 2)
+                norms = 0.0 if term.samples is None else term.samples.square().sum(dim=1)[:, None, None]
+                total += (own @ own.mT) * (norms + term.offset)
+        values: Tensor = torch.linalg.eigvalsh(total).to(torch.float64).flip(1)
+        return values[:, : min(k, count)].clamp_(min=0)
 
 
-def _eigenvalues(matrix: Tensor, parameters: int) -> Tensor:
-    """The largest min(R, P) eigenvalues of a matrix whose lower triangle is valid: float64, descending, clipped at
-    0.
-    """
-    if matrix.shape[0] == 0:
-        return matrix.new_empty(0, dtype=torch.float64)
-    values: Tensor = torch.linalg.eigvalsh(matrix).to(torch.float64).flip(0)
-    return values[: min(matrix.shape[0], parameters)].clamp_(min=0)
-
-
-def _rank(eigenvalues: Tensor, rows: int, dtype: torch.dtype) -> int:
-    if eigenvalues.numel() == 0:
-        return 0
-    return int((eigenvalues > rank_threshold(float(eigenvalues[0]), rows, dtype)).sum())
-
-
-def _block_spectrum(layer: LayerTerms, block: Tensor, detail: LayerDetail, summarize: BlockSummarizer) -> BlockSpectrum:
-    if block.shape[0] == 0:
-        return BlockSpectrum(_eigenvalues(block, 0) if detail == "spectrum" else None, 0.0, 0.0, 0)
-    if detail == "summary":
-        lambda_max, trace, rank = summarize(block)
-        return BlockSpectrum(None, lambda_max, trace, rank)
-    eigenvalues = _eigenvalues(block, layer.parameters)
-    rank = _rank(eigenvalues, block.shape[0], block.dtype)
-    return BlockSpectrum(eigenvalues, float(eigenvalues[0]), float(block.diagonal().sum()), rank)
-
-
-def _spectrum(matrix: Tensor, parameters: int, blocks: dict[str, BlockSpectrum]) -> FisherSpectrum:
-    trace = float(matrix.diagonal().sum())
-    eigenvalues = _eigenvalues(matrix, parameters)
-    rounding = torch.finfo(matrix.dtype).eps
-    return FisherSpectrum(
-        eigenvalues=eigenvalues,
-        trace=trace,
-        frobenius=float(eigenvalues.norm()),
-        rank=_rank(eigenvalues, matrix.shape[0], matrix.dtype),
-        abs_error=DUAL_ERROR_UNITS * rounding * (float(eigenvalues[0]) if eigenvalues.numel() else 0.0),
-        parameters=parameters,
-        blocks=blocks,
-    )
+def _problem(chain: Chain, inputs: Tensor, per_sample: int, parameters: Parameters) -> Problem:
+    count = sum(stage.rule.parameter_count(stage.module, parameters) for stage in chain.stages)
+    widths = stage_widths(chain, inputs.shape[1])
+    return Problem(len(inputs), per_sample * len(inputs), count, widths, inputs.element_size())

@@ -18,7 +18,7 @@ from scipy.linalg import lapack
 
 from isosweep.curvature.graded_qr import ZERO_EXPONENT
 
-__all__ = ["graded_log_singular_values"]
+__all__ = ["graded_log_singular_values", "one_sided_jacobi"]
 
 # Bits that one call of dgejsv may span.
 WINDOW = 900
@@ -63,7 +63,7 @@ def _windows(upper: np.ndarray, exponents: np.ndarray) -> np.ndarray:
         )
         inside = max(inside, known + 1)
         block = upper[first:last, first:last] * np.exp2(exponents[first:last] - exponents[first])
-        values = _one_sided_jacobi(block)
+        values = one_sided_jacobi(block)
         with np.errstate(divide="ignore"):
             window = np.log(values) + LN2 * exponents[first]
         logs[known:inside] = window[known - first : inside - first]
@@ -71,7 +71,7 @@ def _windows(upper: np.ndarray, exponents: np.ndarray) -> np.ndarray:
     return logs
 
 
-def _one_sided_jacobi(matrix: np.ndarray) -> np.ndarray:
+def one_sided_jacobi(matrix: np.ndarray) -> np.ndarray:
     """The singular values of a square matrix with graded columns, largest first."""
     if not matrix.any():
         return np.zeros(len(matrix))

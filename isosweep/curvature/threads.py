@@ -106,6 +106,10 @@ class Workers:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
+    def alone(self) -> Workers:
+        """For a task that runs on a worker already: the work that it hands out, it does itself."""
+        return Workers()
+
     def run(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """`[function(item) for item in items]`, on the workers; the first failure, by order, is raised."""
         if self._pool is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-__all__ = ["RowBlock", "Tile", "row_blocks", "tiles"]
+__all__ = ["RowBlock", "Tile", "pieces", "row_blocks", "tiles"]
 
 # Rows of a block: large enough for the matrix product's peak rate, small enough that a tile stays in a core's cache.
 BLOCK_ROWS = 320
@@ -40,7 +40,7 @@ class Tile:
     column: RowBlock
 
 
-def _pieces(total: int, most: int) -> list[tuple[int, int]]:
+def pieces(total: int, most: int) -> list[tuple[int, int]]:
     """[0, total) in as few nearly equal pieces of at most `most` as there can be."""
     count = -(-total // most)
     if count == 0:
@@ -52,10 +52,10 @@ def _pieces(total: int, most: int) -> list[tuple[int, int]]:
 def row_blocks(cotangents: int, samples: int, most: int = BLOCK_ROWS) -> list[RowBlock]:
     """The blocks of at most about `most` rows: several cotangents of all samples, or a piece of the samples of one."""
     if samples <= most:
-        groups = _pieces(cotangents, max(1, most // samples))
+        groups = pieces(cotangents, max(1, most // samples))
         return [RowBlock(first, last, 0, samples) for first, last in groups]
-    pieces = _pieces(samples, most)
-    return [RowBlock(c, c + 1, start, stop) for c in range(cotangents) for start, stop in pieces]
+    parts = pieces(samples, most)
+    return [RowBlock(c, c + 1, start, stop) for c in range(cotangents) for start, stop in parts]
 
 
 def _halves(block: RowBlock) -> tuple[RowBlock, RowBlock] | None:

@@ -38,6 +38,20 @@ class Linear(Rule):
         with_bias = parameters == "all" and module.bias is not None
         return [GramTerm(samples=saved, offset=1.0 if with_bias else 0.0, cotangents=cotangents)]
 
+    def gradients(self, module: nn.Module, saved: Tensor, cotangents: Tensor, parameters: Parameters) -> Tensor:
+        of_weight = (cotangents.mT @ saved).flatten(1)
+        if parameters == "weights" or module.bias is None:
+            return of_weight
+        return torch.cat([of_weight, cotangents.sum(dim=1)], dim=1)
+
+    def push_forward(self, module: nn.Module, saved: Tensor, tangents: Tensor) -> Tensor:
+        return tangents @ cast(Tensor, module.weight).T
+
+    def push_parameters(self, module: nn.Module, saved: Tensor, direction: Tensor, parameters: Parameters) -> Tensor:
+        weight = cast(Tensor, module.weight)
+        change = saved @ direction[: weight.numel()].view_as(weight).T
+        return change + direction[weight.numel() :] if len(direction) > weight.numel() else change
+
     def parameter_count(self, module: nn.Module, parameters: Parameters) -> int:
         with_bias = parameters == "all" and module.bias is not None
         weight = cast(Tensor, module.weight)

@@ -72,6 +72,18 @@ class Rule(ABC):
         """The terms of this layer's own diagonal block of the dual matrix; none if it has no parameters."""
         return []
 
+    def gradients(self, module: nn.Module, saved: Tensor, cotangents: Tensor, parameters: Parameters) -> Tensor:
+        """Σ_i (∂h_i/∂θ)ᵀ c_i for each of k cotangents: (k, P), in the order of the module's own parameters."""
+        raise NotImplementedError(f"{type(self).__name__} has parameters but no gradients")
+
+    def push_forward(self, module: nn.Module, saved: Tensor, tangents: Tensor) -> Tensor:
+        """Tangents at the inputs (n, in) → at the outputs (n, out), the parameters held fixed."""
+        raise NotImplementedError(f"{type(self).__name__} has no tangents")
+
+    def push_parameters(self, module: nn.Module, saved: Tensor, direction: Tensor, parameters: Parameters) -> Tensor:
+        """The change (n, out) of the outputs along a direction (P,) of the parameters, the inputs held fixed."""
+        raise NotImplementedError(f"{type(self).__name__} has parameters but no tangents of them")
+
     def parameter_count(self, module: nn.Module, parameters: Parameters) -> int:
         """The number of parameters that `gram_terms` accounts for."""
         return 0
@@ -97,3 +109,6 @@ class Elementwise(Rule):
 
     def pull_back(self, module: nn.Module, saved: Tensor, cotangents: Tensor, out: Tensor) -> None:
         torch.mul(cotangents, saved, out=out)
+
+    def push_forward(self, module: nn.Module, saved: Tensor, tangents: Tensor) -> Tensor:
+        return tangents * saved

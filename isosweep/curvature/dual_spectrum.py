@@ -1,0 +1,115 @@
+"""The whole spectrum, and every layer's, from the dual matrix."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import scipy.linalg
+import torch
+from torch import Tensor
+
+from isosweep.curvature.block_summary import BlockSummarizer
+from isosweep.curvature.centring import centred_dual, unit_cotangents
+from isosweep.curvature.dual_gram import DualAccumulator, layer_terms
+from isosweep.curvature.spectra import DUAL_ERROR_UNITS, BlockSpectrum, FisherSpectrum, first, numerical_rank
+from isosweep.curvature.weighted_jacobian import WeightedJacobian
+
+__all__ = ["dual_eigenvalues", "dual_spectrum"]
+
+
+def dual_spectrum(
+    jacobian: WeightedJacobian, detail: Literal["none", "summary", "spectrum"], eigenvectors: int
+) -> FisherSpectrum:
+    """The spectrum of F through its dual matrix, in one pass over the layers.
+
+    Args:
+        jacobian: the network at a batch, and the rows.
+        detail: what to return of every layer.
+        eigenvectors: how many leading eigenvectors to return, at most the rank.
+    """
+    weights = jacobian.weights
+    cotangents = unit_cotangents(weights) if weights.centred else weights.vectors
+    dual = DualAccumulator(cotangents, jacobian.workers)
+    blocks: dict[str, BlockSpectrum] = {}
+    block = torch.empty_like(dual.matrix) if detail != "none" else None
+    summarize = BlockSummarizer()
+    walk = layer_terms(jacobian.chain, jacobian.trace, cotangents, jacobian.parameters, jacobian.workers)
+    for layer in walk:
+        if block is None:
+            dual.add(layer)
+            continue
+        dual.add_alone(layer, block)
+        own = centred_dual(block, weights) if weights.centred else block
+        blocks[layer.name] = _block(own, layer.parameters, detail == "spectrum", summarize)
+    dual.flush()
+    matrix = dual.matrix
+    errors_relative_to = None
+    if weights.centred:
+        errors_relative_to = _uncentred_largest(matrix, jacobian)
+        matrix = centred_dual(matrix, weights)
+    spectrum = _whole(matrix, jacobian.columns, dict(reversed(blocks.items())), errors_relative_to)
+    if not eigenvectors:
+        return spectrum
+    return replace(spectrum, eigenvectors=_eigenvectors(matrix, jacobian, min(eigenvectors, spectrum.rank)))
+
+
+def dual_eigenvalues(matrix: Tensor, parameters: int) -> Tensor:
+    """The largest min(R, P) eigenvalues of a matrix whose lower triangle is valid: float64, descending, clipped at
+    0.
+    """
+    if matrix.shape[0] == 0:
+        return matrix.new_empty(0, dtype=torch.float64)
+    values: Tensor = torch.linalg.eigvalsh(matrix).to(torch.float64).flip(0)
+    return values[: min(matrix.shape[0], parameters)].clamp_(min=0)
+
+
+def _block(matrix: Tensor, parameters: int, in_full: bool, summarize: BlockSummarizer) -> BlockSpectrum:
+    if not in_full:
+        lambda_max, trace, rank = summarize(matrix)
+        return BlockSpectrum(None, lambda_max, trace, rank)
+    eigenvalues = dual_eigenvalues(matrix, parameters)
+    rank = numerical_rank(eigenvalues, matrix.shape[0], matrix.dtype)
+    return BlockSpectrum(eigenvalues, first(eigenvalues), float(matrix.diagonal().sum()), rank)
+
+
+def _whole(
+    matrix: Tensor, parameters: int, blocks: dict[str, BlockSpectrum], errors_relative_to: float | None
+) -> FisherSpectrum:
+    trace = float(matrix.diagonal().sum())
+    eigenvalues = dual_eigenvalues(matrix, parameters)
+    scale = first(eigenvalues) if errors_relative_to is None else errors_relative_to
+    return FisherSpectrum(
+        eigenvalues=eigenvalues,
+        trace=trace,
+        frobenius=float(eigenvalues.norm()),
+        rank=numerical_rank(eigenvalues, matrix.shape[0], matrix.dtype),
+        abs_error=DUAL_ERROR_UNITS * torch.finfo(matrix.dtype).eps * scale,
+        parameters=parameters,
+        blocks=blocks,
+    )
+
+
+def _uncentred_largest(outputs_dual: Tensor, jacobian: WeightedJacobian) -> float:
+    """max_i ‖q_i‖² λ_max(K⁰): the scale of the errors that centring carries over from the larger K⁰."""
+    if jacobian.weights.rows == 0:
+        return 0.0
+    norms = torch.linalg.matrix_norm(jacobian.weights.vectors.permute(1, 2, 0), ord=2)
+    full = torch.tril(outputs_dual) + torch.tril(outputs_dual, -1).T
+    return float(norms.amax()) ** 2 * BlockSummarizer().largest(full)
+
+
+def _eigenvectors(matrix: Tensor, jacobian: WeightedJacobian, count: int) -> Tensor:
+    """v = Gᵀu/√λ of the `count` largest eigenvalues, (count, P) float64."""
+    if count == 0:
+        return matrix.new_empty(0, jacobian.columns, dtype=torch.float64)
+    if matrix.is_cuda:
+        values, vectors = torch.linalg.eigh(matrix)
+        values, vectors = values[len(values) - count :], vectors[:, len(vectors) - count :]
+    else:
+        last = len(matrix) - 1
+        subset = (last - count + 1, last)
+        found = scipy.linalg.eigh(matrix.numpy(), lower=True, subset_by_index=subset, check_finite=False)
+        values, vectors = (torch.from_numpy(part) for part in found)
+    rows: Tensor = jacobian.transposed_times(vectors.flip(1).T.contiguous()) / values.flip(0).sqrt()[:, None]
+    return rows.to(torch.float64)
