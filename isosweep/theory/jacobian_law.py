@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isosweep.theory.activations import Activation
 from isosweep.theory.free_moments import inverse_s_series, linear_factor, product_moments, series_product
-from isosweep.theory.real_curve import Curve, trace
+from isosweep.theory.real_curve import Curve, HardEdge, trace
 from isosweep.theory.roots import bracketed_root
 from isosweep.theory.slope_law import MOMENTS, SlopeLaw, samples_of_square_slope, slope_law
 
@@ -38,12 +38,13 @@ class _Relation:
     marchenko: float | None  # c = N_1/N_0 of a rectangular Gaussian first layer: a factor 1 + cz
     projection: float | None  # r = N_0/N_1 < 1 of an orthogonal one: a factor (z + r)/(r(1 + z))
 
-    def __call__(self, w: Any) -> tuple[Any, Any, Any, Any]:
-        z, dz = self.law.transform(w)
+    def __call__(self, log_w: Any) -> tuple[Any, Any, Any, Any]:
+        """ln λ, d ln λ/d ln w, M and dM/d ln w at w = e^{log_w}."""
+        z, dz = self.law.transform(log_w)
         depth = self.depth
         ones = 1 - depth + self.gaussian
-        log = (depth - 1) * np.log(z) + ones * np.log(1 + z) + depth * np.log(w) + 2 * depth * math.log(self.sigma_w)
-        slope = ((depth - 1) / z + ones / (1 + z)) * dz + depth / w
+        log = (depth - 1) * np.log(z) + ones * np.log(1 + z) + depth * (log_w + 2 * math.log(self.sigma_w))
+        slope = ((depth - 1) / z + ones / (1 + z)) * dz + depth
         if self.marchenko is not None:
             c = self.marchenko
             log = log + np.log(1 + c * z)
@@ -55,10 +56,18 @@ class _Relation:
         return log, slope, z, dz
 
     def real(self, w: float) -> tuple[float, float]:
-        """ln λ and its derivative at a real w off the support, where λ is real and positive."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            log, slope, _, _ = self(complex(w))
-        return float(np.real(log)), float(np.real(slope))
+        """ln λ and its derivative in w at a real w off the support, where λ is real and positive."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            log, slope, _, _ = self(np.log(np.asarray(w, complex)))
+        return float(np.real(log)), float(np.real(slope)) / w
+
+    def room(self, log_w: complex) -> float:
+        """How far ln w may move before w meets an end of φ'²'s law; at most 3."""
+        w = np.exp(log_w)
+        ends = self.law.nodes.real if self.law.discrete else np.array([self.law.sup])
+        gaps = np.abs(1 - ends / w)
+        gaps = gaps[gaps > 0]
+        return min(3.0, float(gaps.min())) if len(gaps) else 3.0
 
     def series(self, order: int) -> Array:
         """1/S of the whole product as a power series in z."""
@@ -214,22 +223,22 @@ def _relation(law: SlopeLaw, sigma_w: float, depth: int, init: Init, ratio: floa
 
 
 @dataclass(frozen=True)
-class _Edge:
-    """The upper edge: of the continuous part at (w, ln λ), and an atom above it where there is one."""
+class _Top:
+    """The upper end: a hard edge of the continuous part, or None where it fades out; ln λ_max of it; and an atom above it, if any."""
 
-    w: float
+    edge: HardEdge | None
     x: float
-    curvature: float
     atom: tuple[float, float] | None
 
 
-def _curvature(relation: _Relation, w: float, scale: float) -> float:
+def _hard_edge(relation: _Relation, w: float, scale: float) -> HardEdge:
     h = 1e-4 * scale
-    return (relation.real(w + h)[1] - relation.real(w - h)[1]) / (2 * h)
+    curvature = (relation.real(w + h)[1] - relation.real(w - h)[1]) / (2 * h) * w * w
+    u = complex(math.log(abs(w)), -math.pi if w < 0 else 0.0)
+    return HardEdge(u, relation.real(w)[0], curvature)
 
 
-def _upper_edge(relation: _Relation) -> _Edge | None:
-    """None where there is no continuous part (a product of projections that do not meet, or of multiples of the identity)."""
+def _upper_edge(relation: _Relation) -> _Top:
     law, depth = relation.law, relation.depth
     orthogonal = relation.gaussian == 0 and relation.marchenko is None
     r = relation.projection or 1.0
@@ -239,11 +248,13 @@ def _upper_edge(relation: _Relation) -> _Edge | None:
         atom = ((relation.sigma_w**2 * law.sup) ** depth / r, top_share)
         rest = law.nodes[law.nodes.real < law.sup].real
         if law.discrete and len(rest) == 0 and relation.projection is None:
-            return _Edge(law.sup, math.log(atom[0]), 0.0, atom)
+            return _Top(None, math.log(atom[0]), atom)
         below = float(rest.max()) if len(rest) else 0.0
 
         def place(v: float) -> float:
             return below + (law.sup - below) / (1 + math.exp(-v))
+    elif law.discrete and orthogonal and top_share > -1e-12 and depth > 1:
+        return _marginal_edge(relation)
     else:
 
         def place(v: float) -> float:
@@ -255,37 +266,56 @@ def _upper_edge(relation: _Relation) -> _Edge | None:
         if slopes[i] < 0 <= slopes[i + 1]:
             v = bracketed_root(lambda t: relation.real(place(t))[1], float(grid[i]), float(grid[i + 1]))
             w = place(v)
-            return _Edge(w, relation.real(w)[0], _curvature(relation, w, abs(w - law.sup)), atom)
+            edge = _hard_edge(relation, w, abs(w - law.sup))
+            return _Top(edge, edge.x, atom)
     if atom is not None:
-        return _Edge(law.sup, math.log(atom[0]), 0.0, atom)
-    # ln λ rises from the very end of φ'²'s support: either the density starts there, vanishing, or (marginal atoms) it is the limit itself.
-    w = law.sup * (1 + 1e-13)
-    if law.discrete:
-        step = 1e-3 * law.sup
-        return _Edge(law.sup, _limit_at_sup(relation), max(_curvature(relation, law.sup + step, step), 1e-12), None)
-    return _Edge(w, relation.real(w)[0], 0.0, None)
+        return _Top(None, math.log(atom[0]), atom)
+    # ln λ rises from the very end of φ'²'s support, which is deep in the Gaussian's tail: the density fades out towards it.
+    return _Top(None, relation.real(law.sup * (1 + 1e-13))[0], None)
 
 
-def _limit_at_sup(relation: _Relation) -> float:
-    """ln λ as z → ∞ at the top atom of φ'²; finite for orthogonal weights only."""
-    return relation.depth * math.log(relation.sigma_w**2 * relation.law.sup) - math.log(relation.projection or 1.0)
+def _marginal_edge(relation: _Relation) -> _Top:
+    """The top atoms' masses leave exactly nothing to an atom of the product: the edge is at z = ∞, with a density like (λ_max − λ)^{−1/2}."""
+    law, depth = relation.law, relation.depth
+    x = depth * math.log(relation.sigma_w**2 * law.sup) - math.log(relation.projection or 1.0)
+    step = 1e-3 * law.sup
+    up, down = relation.real(law.sup + step)[0], relation.real(law.sup - step)[0]
+    edge = HardEdge(complex(math.log(law.sup)), x, (up + down - 2 * x) / step**2 * law.sup**2)
+    return _Top(edge, x, None)
 
 
-def _lower_edge(relation: _Relation) -> tuple[float, float, float] | None:
-    """Where the law stops above 0: φ' bounded away from 0 and square orthogonal layers."""
+def _lower_edge(relation: _Relation, rank: float) -> HardEdge | None:
+    """Where the law stops above 0, or None where it reaches 0.
+
+    Below the support λ falls to 0 as M tends to −rank. That branch is on the real axis only if λ vanishes to first order there: the input is
+    narrower than every other rank; or one Gaussian layer of a {0, 1} slope law; or square orthogonal layers with φ' bounded away from 0.
+    """
     law = relation.law
-    if law.inf <= 0 or relation.gaussian or relation.marchenko is not None or relation.projection is not None:
+    smallest = float(law.nodes.real[law.nodes.real > 0].min()) if law.discrete else law.inf
+    narrow = relation.projection or (1 / relation.marchenko if relation.marchenko is not None else 1.0)
+    square_gaussian = relation.gaussian > 0
+    start = 0.0
+    if narrow < 1 - law.zero_mass - 1e-12:
+
+        def rank_gap(v: float) -> float:
+            return float(np.real(law.transform(np.asarray(math.log(law.sup) + v + 1j * math.pi))[0])) + narrow
+
+        start = -law.sup * math.exp(bracketed_root(rank_gap, -40.0, 40.0))
+    elif law.zero_mass > 0:
+        if not (relation.depth == 1 and square_gaussian and narrow >= 1):
+            return None
+    elif smallest <= 0 or square_gaussian or relation.marchenko is not None or relation.projection is not None:
         return None
 
     def place(v: float) -> float:
-        return law.inf / (1 + math.exp(-v))
+        return start + (smallest - start) / (1 + math.exp(-v))
 
-    grid = np.linspace(-30, 30, 61)
+    grid = np.linspace(-25, 25, 51)
     slopes = [relation.real(place(float(v)))[1] for v in grid]
     for i in range(len(grid) - 1):
         if slopes[i] > 0 >= slopes[i + 1]:
             w = place(bracketed_root(lambda t: relation.real(place(t))[1], float(grid[i]), float(grid[i + 1])))
-            return w, relation.real(w)[0], _curvature(relation, w, min(w, law.inf - w))
+            return _hard_edge(relation, w, min(w - start, smallest - w))
     return None
 
 
@@ -299,9 +329,8 @@ def jacobian_edge(
     relation = _relation(law, sigma_w, depth, init, input_ratio)
     if depth == 1 and init == "orthogonal" and input_ratio >= 1:
         return sigma_w**2 * law.sup
-    edge = _upper_edge(relation)
-    assert edge is not None
-    return edge.atom[0] if edge.atom is not None else math.exp(edge.x)
+    top = _upper_edge(relation)
+    return top.atom[0] if top.atom is not None else math.exp(top.x)
 
 
 @lru_cache(maxsize=512)
@@ -332,15 +361,20 @@ def jacobian_law(
 
     if depth == 1 and init == "orthogonal" and relation.projection is None:
         return _single_layer(activation, law, q, sigma_w, zero, moments)
-    edge = _upper_edge(relation)
-    assert edge is not None
-    atoms = () if edge.atom is None else ((edge.atom[0], edge.atom[1] / counted),)
-    expected = (rank - (edge.atom[1] if edge.atom else 0.0)) / counted
+    top = _upper_edge(relation)
+    atoms = () if top.atom is None else ((top.atom[0], top.atom[1] / counted),)
+    expected = (rank - (top.atom[1] if top.atom else 0.0)) / counted
+    lambda_max = atoms[0][0] if atoms else math.exp(top.x)
     if expected < 1e-12:
-        top = edge.atom[0] if edge.atom is not None else math.exp(edge.x)
-        return JacobianLaw(depth, zero, atoms, None, top, moments)
-    special = sorted({0.0, law.sup, *(law.nodes.real.tolist() if law.discrete else [])})
-    curve = trace(relation, edge.w, edge.x, edge.curvature, special, -rank, _lower_edge(relation))
+        return JacobianLaw(depth, zero, atoms, None, lambda_max, moments)
+    start: HardEdge | tuple[float, float, float]
+    if top.edge is not None:
+        start = top.edge
+    else:
+        above = 4 * law.sup
+        spread = moments[1] / moments[0] ** 2
+        start = math.log(above), relation.real(above)[0], math.log(moments[0]) - math.log(max(spread, 1.0)) / 2
+    curve = trace(relation, relation.room, -rank, start, _lower_edge(relation, rank))
     if counted < 1:
         curve = Curve(
             curve.x,
@@ -356,7 +390,7 @@ def jacobian_law(
             f"the density of {activation.label}, {init}, depth {depth}, q = {q:g} integrates to {curve.mass:.8f} "
             f"and not to {expected:.8f}: its support may have gaps"
         )
-    return JacobianLaw(depth, zero, atoms, curve, atoms[0][0] if atoms else math.exp(edge.x), moments)
+    return JacobianLaw(depth, zero, atoms, curve, lambda_max, moments)
 
 
 def _single_layer(
@@ -370,7 +404,9 @@ def _single_layer(
         )
         return JacobianLaw(1, zero, atoms, None, scale * law.sup, moments)
     y, mass = samples_of_square_slope(activation, q)
-    live = (y > 1e-280) & (y < law.sup * (1 - 1e-14))
+    live = y > 1e-280
+    if law.sup_mass > 0:
+        live &= y < law.sup * (1 - 1e-14)
     top = 1.0 - float(mass[live].sum()) if law.sup_mass > 0 else 0.0
     atoms = ((scale * law.sup, top),) if top > 1e-6 else ()
     y, mass = y[live], mass[live]

@@ -46,11 +46,13 @@ class SlopeLaw:
     zero_mass: float
     moments: tuple[float, ...]
 
-    def transform(self, w: Complex) -> tuple[Complex, Complex]:
-        """z(w) = E[φ'²/(w − φ'²)] and its derivative, for w in the lower half-plane or real and off the support."""
-        inverse = 1 / (np.asarray(w)[..., None] - self.nodes)
-        terms = self.weights * self.nodes * inverse
-        return terms.sum(-1), -(terms * inverse).sum(-1)
+    def transform(self, log_w: Any) -> tuple[Any, Any]:
+        """z(w) = E[φ'²/(w − φ'²)] and dz/d ln w, for w in the lower half-plane or real and off the support.
+
+        ln w is the argument, because the interesting w reach down to where w² underflows.
+        """
+        ratio = self.nodes / (np.exp(log_w)[..., None] - self.nodes)
+        return ratio @ self.weights, -(ratio * (1 + ratio)) @ self.weights
 
 
 MOMENTS = 12
@@ -91,6 +93,7 @@ def _piecewise_linear(activation: Activation, q: float) -> SlopeLaw:
 
 
 _TILT = 0.8
+_PANEL_NODES = 12
 _H_PANEL, _H_REACH, _Z_PANEL, _Z_REACH = 0.4, 32.0, 0.5, 8.5
 
 
@@ -101,10 +104,14 @@ def _edges(activation: Activation, q: float, turning: list[float]) -> Array:
     inner = np.linspace(-reach, reach, 2 * max(1, math.ceil(reach / min(_Z_PANEL, _H_PANEL / root))) + 1)
     outer = np.arange(reach, _Z_REACH + _Z_PANEL, _Z_PANEL) if reach < _Z_REACH else np.empty(0)
     special = [p / root for p in (*turning, *activation.kinks)]
-    near = [p + s * 2.0**-k * min(1, 1 / root) for p in special for k in range(2, 9) for s in (-1, 1)]
+    unit = min(1.0, 1 / root)
+    near = [p + s * 2.0**-k * unit for p in special for k in range(2, 9) for s in (-1, 1)]
+    # A zero of φ' puts eigenvalues at 0 with a density like λ^{−1/2}: the mass below w is felt down to w = 1e-14.
+    zeros = [p for p, turn in zip(special, turning, strict=False) if abs(activation.phi_prime(np.array([turn]))[0]) < 1e-6]
+    near += [p + s * 3.0**-k * unit for p in zeros for k in range(5, 17) for s in (-1, 1)]
     edges = np.unique(np.concatenate([inner, outer, -outer, special, near]))
     edges = edges[np.abs(edges) <= _Z_REACH]
-    return edges[np.append(True, np.diff(edges) > 1e-12)]
+    return edges[np.append(True, np.diff(edges) > 1e-11)]
 
 
 def _turning_points(activation: Activation, q: float) -> list[float]:
@@ -162,7 +169,7 @@ def slope_law(activation: Activation, q: float) -> SlopeLaw:
         )
     turning = _turning_points(activation, q)
     edges = _edges(activation, q, turning)
-    t, v = np.polynomial.legendre.leggauss(16)
+    t, v = np.polynomial.legendre.leggauss(_PANEL_NODES)
     middle, radius = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
     z = (middle[:, None] + radius[:, None] * t).ravel()
     step = (radius[:, None] * v).ravel()
@@ -184,7 +191,7 @@ def slope_law(activation: Activation, q: float) -> SlopeLaw:
         sup_mass = float(weights[flat].real.sum())
         nodes = np.append(nodes[~flat], top[0])
         weights = np.append(weights[~flat], sup_mass)
-    keep = np.abs(weights) > 1e-19
+    keep = np.abs(weights) > 1e-18
     real = np.concatenate([activation.phi_prime(np.array([*turning, -60.0, 60.0])) ** 2, activation.phi_prime(h) ** 2])
     sup, inf = float(real.max()), float(real.min())
     return SlopeLaw(
