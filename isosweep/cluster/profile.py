@@ -175,4 +175,9 @@ def load_profile(name: str | None, overrides: Sequence[str] = ()) -> Profile:
             options[key.strip()] = value.strip() if equals else True
         _check_sbatch(options, "--sbatch")
         profile = replace(profile, sbatch=options)
+    if profile.signal_delay >= profile.time_limit:
+        raise ProfileError(
+            f"{profile.origin}: signal_delay of {profile.signal_delay} s is not below the time limit of {profile.time_limit:g} s: "
+            "every job would be warned at its very start"
+        )
     return profile

@@ -1,0 +1,80 @@
+"""The two ways to run a sweep, behind one face: what the contract tests are written against."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import Command
+
+PROFILE = """\
+device = "cpu"
+[sbatch]
+time = "00:10:00"
+cpus-per-task = 1
+"""
+
+# A network of the user's own that can be told to fail, or to kill its process.
+TROUBLE = """\
+import os, signal, time
+from torch import nn
+
+def build(inputs, classes, mode="fine"):
+    if mode == "raises":
+        raise ArithmeticError("planted failure")
+    if mode == "sleeps":
+        time.sleep(3600)
+    if mode == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return nn.Sequential(nn.Linear(inputs, 5), nn.Tanh(), nn.Linear(5, classes))
+"""
+
+TROUBLED = """\
+name: troubled
+network: {module: "trouble:build", mode: [fine, raises, dies]}
+data: {name: digits, samples: 16}
+measure: {fisher: {samples: 6}, jacobian: {samples: 2}}
+seeds: 2
+"""
+
+
+@dataclass
+class Backend:
+    """A backend in a folder with `tiny.yaml`: `launch` returns when nothing is pending or running any more."""
+
+    name: str
+    command: Command
+    options: tuple[str, ...] = ()
+    store: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.store = self.command.folder / "isosweep-store"
+
+    def launch(self, spec: str, *words: object, check: int | None = 0) -> subprocess.CompletedProcess[str]:
+        return self.command.run("launch", spec, *self.options, *words, check=check)
+
+    def records(self) -> dict[str, Path]:
+        return {p.name.split(".")[0]: p for p in self.store.glob("records/*/*.arrow")}
+
+    def runs(self, spec: str) -> dict[str, dict[str, object]]:
+        """The rows of `runs.parquet` by run id."""
+        self.command.run("collect", spec, "--out", "tables")
+        return {row["run_id"]: row for row in pq.read_table(self.command.folder / "tables" / "runs.parquet").to_pylist()}
+
+
+@pytest.fixture(params=["local", pytest.param("slurm", marks=pytest.mark.slurm)])
+def backend(request: pytest.FixtureRequest, command: Command) -> Iterator[Backend]:
+    """The pool here, then the private Slurm."""
+    command.write("profile.toml", PROFILE)
+    command.write("trouble.py", TROUBLE)
+    command.write("troubled.yaml", TROUBLED)
+    if request.param == "local":
+        yield Backend("local", command, ("--local", "--workers", "2"))
+    else:
+        cluster = request.getfixturevalue("slurm")
+        command.environment |= {"SLURM_CONF": str(cluster.conf), "PATH": cluster.env()["PATH"]}
+        yield Backend("slurm", command, ("--profile", "profile.toml", "--wait", "--runs-per-task", "2"))
