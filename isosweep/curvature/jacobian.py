@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -36,6 +37,34 @@ class JacobianSpectrum(NamedTuple):
     log_singular_values: Tensor
 
     @property
+    def log_s_max(self) -> Tensor:
+        """ln of the largest singular value, (inputs,); −inf for a Jacobian that is exactly zero."""
+        return self.log_singular_values[:, 0]
+
+    @property
+    def log_s_min(self) -> Tensor:
+        """ln of the smallest singular value that is not exactly zero, (inputs,); NaN where there is none."""
+        smallest = self.log_singular_values.gather(1, (self.rank - 1).clamp(min=0)[:, None])[:, 0]
+        return torch.where(self.rank > 0, smallest, torch.nan)
+
+    def log_moment(self, order: float) -> Tensor:
+        """ln of the mean over all singular values, zeros too, of s^(2·order): the moments of JᵀJ's spectrum,
+        (inputs,).
+        """
+        count = self.log_singular_values.shape[1]
+        return torch.logsumexp(2 * order * self.log_singular_values, dim=1) - math.log(count)
+
+    @property
+    def log_variance(self) -> Tensor:
+        """ln of the variance over the singular values of s², (inputs,); −inf where all are equal."""
+        squares = 2 * self.log_singular_values
+        mean = self.log_moment(1)[:, None]
+        # |s² − mean| as mean · |expm1(ln(s²/mean))|: no overflow, no cancellation of second moments.
+        ratio = torch.where(mean > -torch.inf, squares - mean, 0.0)
+        deviations = torch.expm1(ratio).abs().log() + mean
+        return torch.logsumexp(2 * deviations, dim=1) - math.log(squares.shape[1])
+
+    @property
     def rank(self) -> Tensor:
         """The number of singular values that are not exactly zero, (inputs,)."""
         return (self.log_singular_values > -torch.inf).sum(dim=1)
@@ -43,11 +72,7 @@ class JacobianSpectrum(NamedTuple):
     @property
     def log_condition_number(self) -> Tensor:
         """ln(s_max/s_min) over the values that are not exactly zero, (inputs,); NaN where there is none."""
-        logs = self.log_singular_values
-        if logs.shape[1] == 0:
-            return logs.new_full((len(logs),), torch.nan)
-        smallest = logs.gather(1, (self.rank - 1).clamp(min=0)[:, None])[:, 0]
-        return torch.where(self.rank > 0, logs[:, 0] - smallest, torch.nan)
+        return self.log_s_max - self.log_s_min
 
 
 def jacobian_spectrum(

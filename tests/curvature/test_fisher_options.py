@@ -9,6 +9,7 @@ from explicit_jacobian import parameter_jacobian, selected, spectrum_of, symmetr
 from torch import Tensor, nn
 
 from isosweep.curvature import BudgetTooSmall, CurvatureError, ShapeMismatch, fisher, fisher_per_input
+from isosweep.curvature.layers import Parameters
 
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 likelihoods = pytest.mark.parametrize("likelihood", ["categorical", "gaussian"])
@@ -50,7 +51,8 @@ def test_accurate_spectrum(case: Case, likelihood: str, parameters: str) -> None
 @cases
 @likelihoods
 @pytest.mark.parametrize("accurate", [False, True], ids=["dual", "accurate"])
-def test_centred_spectrum(case: Case, likelihood: str, accurate: bool, parameters: str = "all") -> None:
+def test_centred_spectrum(case: Case, likelihood: str, accurate: bool) -> None:
+    parameters: Parameters = "all"
     network, inputs = case.build()
     jacobian = joined(parameter_jacobian(network, inputs), parameters)
     with torch.no_grad():

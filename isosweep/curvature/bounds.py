@@ -1,0 +1,165 @@
+"""Upper bounds of the largest Fisher eigenvalue that always hold, and an approximation that does not.
+
+F is split into the blocks of all weights W^1, W^2, … and biases b^1, b^2, …; K_α is block α's own dual matrix, and
+the norm of the off-diagonal block (α, β) is √λ_max(K_α K_β).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from isosweep.curvature.chain import chain_of
+from isosweep.curvature.dual_gram import pull_back_all
+from isosweep.curvature.fisher import fisher
+from isosweep.curvature.layers import GramTerm
+from isosweep.curvature.likelihoods import Likelihood
+from isosweep.curvature.output_weights import check_kind, output_weights
+from isosweep.curvature.threads import Workers, single_threaded
+
+__all__ = ["FisherBounds", "fisher_bounds"]
+
+
+@dataclass(frozen=True)
+class FisherBounds:
+    """Upper bounds of λ_max(F), all parameters, beside the measured value.
+
+    Attributes:
+        lambda_max: measured.
+        block_rows: max over block rows α of λ_max(K_α) + Σ_{β≠α} √λ_max(K_α K_β): block Gershgorin over all rows.
+            Always true; None where the blocks were not asked for.
+        block_norms: λ_max of the matrix of all block norms: always true, and at most `block_rows`; None as above.
+        layer_sum: (1/n) Σ_i λ_max(H_i) Σ_l (|x_i^{l−1}|² + 1) σ_max²(∂h_i^g/∂h_i^l): always true.
+        sokol_park: the approximation of Sokol and Park 2020: one block row, products of means in place of means of
+            products. It can be exceeded.
+    """
+
+    lambda_max: float
+    block_rows: float | None
+    block_norms: float | None
+    layer_sum: float
+    sokol_park: float
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """What the bounds need of one dense layer.
+
+    Attributes:
+        inputs: x^{l−1}, (n, N_{l−1}).
+        sensitivity: σ_max(∂h_i^g/∂h_i^l), (n,).
+    """
+
+    inputs: Tensor
+    sensitivity: Tensor
+
+
+def fisher_bounds(
+    network: nn.Module, inputs: Tensor, likelihood: Likelihood = "categorical", *, blocks: bool = True
+) -> FisherBounds:
+    """Bounds of λ_max of the Fisher matrix over all parameters.
+
+    Args:
+        network, inputs, likelihood: see `fisher`; the only layers with parameters are dense, each with a bias.
+        blocks: whether to compute `block_rows` and `block_norms`, which take all 2(L + 1) blocks' own R × R matrices
+            at once and (2L + 2)² norms of their products: for small networks.
+
+    Raises:
+        UnsupportedLayer, ShapeMismatch, MixedTensors, NonFiniteNetwork: see `isosweep.curvature.errors`.
+    """
+    check_kind("true", None, likelihood, len(inputs))
+    lambda_max = fisher(network, inputs, likelihood).lambda_max
+    with single_threaded(), torch.no_grad():
+        chain = chain_of(network, inputs)
+        trace = chain.forward(inputs)
+        unit = torch.eye(chain.outputs, dtype=inputs.dtype, device=inputs.device)[:, None, :].expand(
+            -1, len(inputs), -1
+        )
+        layers = []
+        for index, cotangents in pull_back_all(chain, trace, unit, "all", Workers()):
+            jacobian = cotangents.permute(1, 0, 2)
+            squares = torch.linalg.eigvalsh(jacobian @ jacobian.mT)[:, -1].clamp(min=0)
+            layers.append(_Layer(trace.saved[index], squares.sqrt()))
+        layers.reverse()
+        vectors = output_weights(trace.outputs, likelihood, "true", None, False).vectors
+        roots = vectors.permute(1, 2, 0) * len(inputs) ** 0.5
+        hessian = roots.new_zeros(len(inputs))
+        if roots.shape[2]:
+            hessian = torch.linalg.matrix_norm(roots, ord=2).square()
+        norms = None
+        if blocks and vectors.shape[0]:
+            walk = pull_back_all(chain, trace, vectors, "all", Workers())
+            terms = [
+                term
+                for index, cotangents in walk
+                for term in chain.stages[index].rule.gram_terms(
+                    chain.stages[index].module, trace.saved[index], cotangents, "all"
+                )
+            ]
+            norms = _block_norms(terms)
+        return FisherBounds(
+            lambda_max=lambda_max,
+            block_rows=None if norms is None else float(norms.sum(dim=1).max()),
+            block_norms=None if norms is None else float(torch.linalg.eigvalsh(norms)[-1]),
+            layer_sum=_layer_sum(layers, hessian),
+            sokol_park=_sokol_park(layers, hessian),
+        )
+
+
+def _block_norms(terms: list[GramTerm]) -> Tensor:
+    """σ_max of every block of F, weights and biases apart, (2L + 2, 2L + 2)."""
+    roots = []
+    for term in terms:
+        k = len(term.cotangents)
+        flat = term.cotangents.flatten(0, 1)
+        of_bias = flat @ flat.T
+        if term.samples is not None:
+            factor = (term.samples @ term.samples.T).repeat(k, k)
+            roots.append(_root(of_bias * factor))
+        if term.offset:
+            roots.append(_root(of_bias * term.offset))
+    norms = roots[0].new_zeros(len(roots), len(roots))
+    for row, left in enumerate(roots):
+        for column, right in enumerate(roots[: row + 1]):
+            norms[row, column] = norms[column, row] = torch.linalg.matrix_norm(left.T @ right, ord=2)
+    return norms
+
+
+def _root(matrix: Tensor) -> Tensor:
+    """T with T Tᵀ = matrix (positive semi-definite), without the columns that are rounding errors."""
+    values, vectors = torch.linalg.eigh(matrix)
+    kept = values > len(values) * torch.finfo(matrix.dtype).eps * values[-1]
+    root: Tensor = vectors[:, kept] * values[kept].sqrt()
+    return root if bool(kept.any()) else vectors[:, -1:] * 0
+
+
+def _layer_sum(layers: list[_Layer], hessian: Tensor) -> float:
+    """(1/n) Σ_i λ_max(H_i) Σ_l (|x_i|² + 1) σ_i²."""
+    total = torch.zeros_like(hessian)
+    for layer in layers:
+        total += (layer.inputs.square().sum(dim=1) + 1) * layer.sensitivity.square()
+    return float((hessian * total).mean())
+
+
+def _sokol_park(layers: list[_Layer], hessian: Tensor) -> float:
+    """One block row of the block Gershgorin theorem, in means: THEORY.md section 3, after Sokol and Park 2020.
+
+    With s_β = E σ_max(∂h^g/∂h^β), h_g = E σ_max(H) and m_β = |E φ(h^{β−1})|, the blocks with the first layer are
+    (b¹, b^β): s_1 h_g s_β; (W¹, b^β): m_β s_1 h_g s_β; (W¹, W^β): √N_{β−1} m_β ‖E x⁰‖ s_1 h_g s_β. The centre is b¹
+    where ‖E x⁰‖ ≤ 1, else W¹.
+    """
+    s = [float(layer.sensitivity.mean()) for layer in layers]
+    scale = float(hessian.mean()) * s[0]
+    mean_input = float(layers[0].inputs.mean(dim=0).norm())
+    bound = scale * s[0] * (mean_input if mean_input <= 1 else mean_input**2 + mean_input)
+    bound += scale * s[0] if mean_input <= 1 else 0.0
+    for layer, sensitivity in zip(layers[1:], s[1:], strict=True):
+        mean_activation = abs(float(layer.inputs.mean()))
+        to_weights = layer.inputs.shape[1] ** 0.5 * mean_activation
+        if mean_input <= 1:
+            bound += scale * sensitivity * (1 + to_weights)
+        else:
+            bound += scale * sensitivity * (to_weights * mean_input + mean_activation)
+    return bound
