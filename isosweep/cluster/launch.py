@@ -29,7 +29,7 @@ from .cost import run_seconds
 from .plan import Plan, pack, split_arrays
 from .pool import run_pool, slots
 from .profile import Profile
-from .reap import give_up, reap
+from .reap import give_up, reap, why_dead
 from .slurm import Queued, SchedulerSilent, SubmissionRefused, job_name, largest_array, queue_of_mine, submit_array
 from .supervisor import TaskRef
 from .worker import SlurmTask
@@ -89,19 +89,28 @@ class Launcher:
     _slots: list[dict[str, str]] = field(default_factory=list)
 
     def propose(self, *, give_up_dead: bool = False) -> Proposal:
-        """Look at the store and plan what is to be done. Writes nothing, unless dead tasks are to be given up.
+        """Look at the store and plan what is to be done. Writes nothing, unless dead tasks are to be given up; else their runs only count as lost.
 
         Raises:
             SchedulerSilent: runs of this sweep are held by tasks on Slurm, which does not answer.
         """
         runs = self.sweep.runs()
         picture = look(self.store)
+        dead: list[OpenTask] = []
+        if picture.open_tasks:
+            now = self.store.now()
+            queue = self._queue(picture)
+            dead = [task for task in picture.open_tasks if why_dead(self.store, task, queue, now) is not None]
         given_up = 0
-        if give_up_dead and picture.open_tasks:
-            given_up = reap(self.store, picture.open_tasks, self._queue(picture))
-            if given_up:
-                picture = look(self.store)
+        if dead and give_up_dead:
+            given_up = reap(self.store, dead, queue)
+            picture = look(self.store)
         states = picture.states(run.id for run in runs)
+        if dead and not give_up_dead:
+            gone = {(task.launch.token, task.task) for task in dead}
+            for run, state in states.items():
+                if state.task is not None and (state.task.launch.token, state.task.task) in gone:
+                    states[run] = RunState("lost", state.attempts)
         wanted = [run for run in runs if states[run.id].status in self.only and (self.where is None or self.where(run.columns))]
         if self.one_per_shape:
             wanted = _one_per_shape(wanted)

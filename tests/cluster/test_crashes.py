@@ -1,0 +1,117 @@
+"""Real kills: whatever dies, and whenever, the next launch finds what is left and does each run once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import processes
+import pytest
+from conftest import Command
+
+from isosweep.store.launches import list_launches
+from isosweep.store.records import read_record
+from isosweep.store.store import Store
+
+from .conftest import TROUBLE
+
+HELD = """\
+name: held
+network: {module: "trouble:build", mode: [fine, sleeps]}
+data: {name: digits, samples: 16}
+measure: {fisher: {samples: 6}, jacobian: {samples: 2}}
+seeds: 3
+"""
+
+
+@pytest.fixture
+def held(command: Command) -> Command:
+    """A folder with a sweep of six runs, three of which never end."""
+    command.write("trouble.py", TROUBLE)
+    command.write("held.yaml", HELD)
+    return command
+
+
+def until(condition: Callable[[], object], timeout: float = 90.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.05)
+
+
+def records(command: Command) -> list[Path]:
+    return list(command.folder.glob("isosweep-store/records/*/*.arrow"))
+
+
+def start_and_wait_for_sleepers(held: Command) -> subprocess.Popen[str]:
+    """A pool of two workers, both of which sit in runs that never end."""
+    pool = held.start("launch", "held.yaml", "--local", "--workers", "2", "--runs-per-task", "1", "--where", "mode=sleeps")
+    until(lambda: held.json("status", "held.yaml", check=None)["counts"].get("running") == 2)
+    until(lambda: len(processes.children(pool.pid)) == 2)
+    return pool
+
+
+def test_an_interrupt_leaves_nothing_behind_and_loses_nothing(held: Command) -> None:
+    pool = start_and_wait_for_sleepers(held)
+    children = processes.children(pool.pid)
+    pool.send_signal(signal.SIGINT)
+    pool.communicate(timeout=60)
+    assert pool.returncode == 130
+    assert not any(processes.alive(child) for child in children)
+    # the two in hand were given up without a trace, the third had not been claimed
+    assert held.json("status", "held.yaml", check=4)["counts"] == {"missing": 5, "lost": 1}
+    assert held.json("launch", "held.yaml", "--local", "--where", "mode=fine", check=4)["runs"] == 3
+    assert len(records(held)) == 3
+
+
+def test_a_launcher_killed_outright_takes_its_workers_along_and_frees_its_runs(held: Command) -> None:
+    pool = start_and_wait_for_sleepers(held)
+    children = processes.children(pool.pid)
+    pool.kill()
+    pool.communicate()
+    until(lambda: not any(processes.alive(child) for child in children), 10)
+    # seen at once, changed by nobody but a launch
+    assert held.json("status", "held.yaml", check=4)["counts"] == {"lost": 3, "missing": 3}
+    planned = held.json("launch", "held.yaml", "--local", "--dry-run")
+    assert planned["runs"] == 6
+    done = held.json("launch", "held.yaml", "--local", "--where", "mode=fine", check=4)
+    assert done["runs"] == 3
+    assert len(records(held)) == 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_launchers_killed_at_random_instants_never_lose_or_double_a_run(command: Command, seed: int) -> None:
+    draw = random.Random(seed)
+    for _ in range(3):
+        launcher = command.start("launch", "tiny.yaml", "--local", "--workers", "2", "--runs-per-task", "1")
+        time.sleep(draw.uniform(0.1, 6.0))
+        launcher.kill()
+        launcher.communicate()
+    command.run("launch", "tiny.yaml", "--local", "--workers", "2")
+    assert command.json("status", "tiny.yaml")["counts"] == {"done": 4}
+    found = [read_record(path).column("run_id")[0].as_py() for path in records(command)]
+    assert len(found) == len(set(found)) == 4
+
+
+def test_two_launchers_at_once_share_the_runs(command: Command) -> None:
+    both = [command.start("launch", "tiny.yaml", "--local", "--workers", "1", "--runs-per-task", "1", "--set", "seeds=4") for _ in range(2)]
+    for launcher in both:
+        launcher.communicate(timeout=240)
+    assert command.json("status", "tiny.yaml", "--set", "seeds=4")["counts"] == {"done": 8}
+    held = Counter(run for launch in list_launches(Store(command.folder / "isosweep-store")) for task in launch.tasks for run in task)
+    assert set(held.values()) == {1}
+    assert sum(held.values()) == 8
+
+
+def test_a_child_does_not_outlive_its_supervisor_on_closed_pipe(command: Command) -> None:
+    read, write = os.pipe()
+    child = subprocess.Popen([*command.arguments()[:2], "isosweep.cluster.child"], stdin=read, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(read)
+    os.close(write)
+    assert child.wait(timeout=30) == 0
