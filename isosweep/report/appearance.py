@@ -1,8 +1,8 @@
-"""How figures look: colours that colour-blind readers and grey printers tell apart, fonts, and axes of powers of ten."""
+"""How figures look: colours that colour-blind readers and grey printers tell apart, fonts, axes of powers of ten."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 __all__ = [
     "CONFIG",
@@ -21,7 +21,9 @@ __all__ = [
 FONT = "DejaVu Sans, Verdana, sans-serif"
 INK = "#1a1a1a"
 GREY = "#595959"
-SEQUENTIAL = "viridis"  # even in lightness: it keeps its order in grey and for every kind of colour vision
+SEQUENTIAL: Literal["viridis"] = (
+    "viridis"  # even in lightness: it keeps its order in grey and for every kind of colour vision
+)
 # Okabe and Ito, "Color Universal Design" (2008); yellow left out, too pale for lines on white.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
@@ -90,7 +92,8 @@ def power_of_ten(value: str = "datum.value") -> str:
     exponent = f"format({value}, '~r')"
     for plain, raised in _SUPERSCRIPTS.items():
         exponent = f"replace({exponent}, /{plain}/g, '{raised}')"
-    # A value between two decades is written out: 10^0.5 as 3.2.
+    # A value between two decades is written out: 10^0.5 as 3.2, 10^-12.5 as 3.2e-13.
     near = f"format(pow(10, {value}), '.2~r')"
-    far = f"(abs({value} - round({value})) < 1e-9 ? '10' + {exponent} : '')"
+    between = f"(abs({value}) < 300 ? format(pow(10, {value}), '.1e') : '')"
+    far = f"(abs({value} - round({value})) < 1e-9 ? '10' + {exponent} : {between})"
     return f"abs({value}) <= 3.5 ? {near} : {far}"

@@ -1,7 +1,7 @@
 """Which axis of the sweep goes where: across, up, into panels.
 
-Across goes the gain, up the depth, whatever else varies makes panels, and seeds are repetitions of a cell. A sweep without gain or depth
-shows its first varying numbers instead.
+Across goes the gain, up the depth, whatever else varies makes panels, and seeds are repetitions of a cell. A sweep
+without gain or depth shows its first varying numbers instead.
 """
 
 from __future__ import annotations
@@ -30,12 +30,37 @@ _TITLES = {
 }
 _SYMBOLS = {"depth": "L", "width": "N", "gain": "σ_w", "bias_std": "σ_b", "q_star": "q*"}
 _SETTINGS = (
-    "depth width activation negative_slope init gain q_star bias_std data data_samples data_scale fisher_samples "
-    "fisher_likelihood jacobian_samples dtype seed"
-).split()
+    *("depth", "width", "activation", "negative_slope", "init", "gain", "q_star", "bias_std", "checkpoint", "module"),
+    *("data", "data_samples", "data_scale", "fisher_samples", "fisher_likelihood", "jacobian_samples", "dtype", "seed"),
+)
+# Columns of `runs` that are no settings of the network, whatever they hold.
 _NO_AXES = frozenset(
-    "run_id sweep status failure_cause digest gain_rule environment_class code_id hostname device cpu_model gpu_model driver "
-    "torch_version python_version started_at finished_at seconds peak_memory_bytes measurement_version attempts".split()
+    (
+        *(
+            "run_id",
+            "sweep",
+            "status",
+            "attempts",
+            "failure_cause",
+            "digest",
+            "gain_rule",
+            "code_id",
+            "measurement_version",
+        ),
+        *(
+            "data_inputs",
+            "data_classes",
+            "hostname",
+            "device",
+            "cpu_model",
+            "gpu_model",
+            "gpu_uuid",
+            "driver",
+            "slurm_job",
+        ),
+        *("cuda_version", "torch_version", "numpy_version", "scipy_version", "python_version", "task", "started_at"),
+        *("finished_at", "seconds", "peak_memory_bytes", "environment_class"),
+    )
 )
 _NO_AXIS_PREFIXES = ("fisher_", "jacobian_", "theory_", "environment_", "record_", "blas_", "cuda_")
 _ACROSS = ("gain", "q_star", "bias_std")
@@ -89,14 +114,15 @@ def _distinct(column: pd.Series) -> int:
 
 def _varying(tables: Tables) -> tuple[str, ...]:
     runs = tables.runs
-    named = [str(name) for name in tables.sweep.get("axes", ())]
+    named = [str(name) for name in tables.sweep.get("axes") or ()]
+    if named:
+        return tuple(name for name in named if name in runs and len(runs) and _distinct(runs[name]) > 1)
     others = sorted(
         name
         for name in runs.columns
         if name not in _NO_AXES and name not in _SETTINGS and not name.startswith(_NO_AXIS_PREFIXES)
     )
-    settings = [name for name in _SETTINGS if not name.endswith("_samples") or name in named]
-    candidates = dict.fromkeys([*named, *settings, *others])
+    candidates = [*_SETTINGS, *others]
     return tuple(name for name in candidates if name in runs and len(runs) and _distinct(runs[name]) > 1)
 
 
@@ -145,7 +171,7 @@ def _constant(runs: pd.DataFrame, name: str) -> str:
 
 
 def panel_labels(runs: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
-    """The panel of each run: 'tanh, orthogonal, σ_b = 0.1'; of a sweep with one panel, its activation and initialisation."""
+    """The panel of each run: 'tanh, orthogonal, σ_b = 0.1'; of one panel alone, its activation and init."""
     if not columns:
         alone = ", ".join(filter(None, (_constant(runs, "activation"), _constant(runs, "init")))) or "all runs"
         return pd.Series([alone] * len(runs), index=runs.index, dtype=object)

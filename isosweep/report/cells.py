@@ -1,6 +1,7 @@
 """Cells of the sweep: the runs that differ by their seed alone.
 
-A cell's value is the median over the seeds that have one, its spread their range; how many of how many is always kept beside it.
+A cell's value is the median over the seeds that have one, its spread their range; how many of how many stands
+beside it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,25 @@ from isosweep.report.reading import Tables
 __all__ = ["MEASURES", "Cells", "Measure", "cells_of", "edges", "evenly", "measured", "summaries"]
 
 _LN10 = math.log(10)
+_SUMMARY = (
+    *(
+        "panel",
+        "cell",
+        "across",
+        "up",
+        "n",
+        "of",
+        "median",
+        "log10",
+        "least",
+        "most",
+        "shown",
+        "range",
+        "seeds",
+        "counted",
+    ),
+    *("others", "mark", "across_from", "across_to"),
+)
 _MOST_CELLS = 3000  # of a page: beyond this the axes are thinned
 _MOST_PANELS = 12
 _MOST_SEEDS_LISTED = 8
@@ -129,15 +149,15 @@ def _thinned(runs: pd.DataFrame, roles: Roles, panels: Sequence[str]) -> tuple[p
     )
 
 
-def measured(runs: pd.DataFrame, measure: Measure) -> tuple[pd.Series, pd.Series]:
-    """The value of every run and its log₁₀; the logarithm is NaN for what is not a positive finite number."""
+def measured(runs: pd.DataFrame, measure: Measure) -> tuple[pd.Series[float], pd.Series[float]]:
+    """The value of every run and its log₁₀: −∞ for an exact zero, ∞ for an infinite one, NaN for what is no number."""
     value = runs[measure.column] if measure.column in runs else pd.Series(np.nan, index=runs.index)
     value = value.astype(float)
-    positive = value.where((value > 0) & np.isfinite(value))
-    log10 = np.log10(positive)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log10 = pd.Series(np.log10(value.to_numpy()), index=runs.index)
     if measure.log_column is not None and measure.log_column in runs:
         natural = runs[measure.log_column].astype(float)
-        log10 = (natural / _LN10).where(np.isfinite(natural), log10)
+        log10 = (natural / _LN10).where(natural.notna(), log10)
     return value, log10
 
 
@@ -153,13 +173,22 @@ def _listed(seeds: Sequence[object], values: Sequence[float]) -> str:
 
 
 def _number(log10: float) -> float:
+    if math.isinf(log10):
+        return math.inf if log10 > 0 else 0.0
     return float(10.0**log10) if -307 < log10 < 308 else math.nan
+
+
+def _middle(logs: list[float]) -> float:
+    """The median's logarithm from the one or two values in the middle."""
+    if not logs or (logs[0] == -math.inf and logs[-1] == math.inf):
+        return math.nan
+    return logs[0] if logs[0] == logs[-1] else (logs[0] + logs[-1]) / 2
 
 
 def written(log10: float) -> str:
     """10^log10 for people, also where it leaves float64."""
     if not math.isfinite(log10):
-        return "none"
+        return "no value" if math.isnan(log10) else ("infinite" if log10 > 0 else "0")
     if -300 < log10 < 300:
         return f"{10.0**log10:.6g}"
     exponent = math.floor(log10)
@@ -169,7 +198,7 @@ def written(log10: float) -> str:
 def summaries(runs: pd.DataFrame, measure: Measure, roles: Roles) -> pd.DataFrame:
     """One row a cell: median, range, number of seeds, each seed's value.
 
-    The median of an even number of seeds is the geometric mean of the two in the middle, since the scale is logarithmic.
+    The median of an even number of seeds is the geometric mean of the two in the middle: the scale is logarithmic.
     """
     value, log10 = measured(runs, measure)
     work = runs.assign(_value=value, _log10=log10)
@@ -179,9 +208,8 @@ def summaries(runs: pd.DataFrame, measure: Measure, roles: Roles) -> pd.DataFram
         good = group[group["_log10"].notna()].sort_values("_log10", kind="stable")
         n = len(good)
         middle = good.iloc[[(n - 1) // 2, n // 2]] if n else good
-        center = float(middle["_log10"].mean()) if n else math.nan
+        center = _middle(middle["_log10"].tolist())
         exact = n and middle["_value"].iloc[0] == middle["_value"].iloc[-1]
-        infinite = int(np.isinf(group["_value"]).sum()) if not n else 0
         in_order = group[group["_value"].notna()]
         rows.append(
             {
@@ -195,15 +223,15 @@ def summaries(runs: pd.DataFrame, measure: Measure, roles: Roles) -> pd.DataFram
                 "log10": center,
                 "least": _number(good["_log10"].iloc[0]) if n else math.nan,
                 "most": _number(good["_log10"].iloc[-1]) if n else math.nan,
-                "shown": written(center) if n else ("infinite" if infinite else "no value"),
+                "shown": written(center) if n else "no value",
+                "mark": "×" if not n else {-math.inf: "0", math.inf: "∞"}.get(center, ""),
                 "range": f"{written(good['_log10'].iloc[0])} to {written(good['_log10'].iloc[-1])}" if n else "none",
                 "seeds": _listed(list(in_order["seed"]), list(in_order["_value"])) or "none has a value",
                 "counted": f"n = {n} of {plural(len(group), 'seed')}",
                 "others": _causes(group["status"]) or "all done",
             }
         )
-    columns = "panel cell across up n of median log10 least most shown range seeds counted others across_from across_to".split()
-    frame = pd.DataFrame(rows, columns=columns)
+    frame = pd.DataFrame(rows, columns=_SUMMARY)
     for _, part in frame.groupby("panel", sort=False):
         low_high = edges(part["across"])
         frame.loc[part.index, "across_from"] = part["across"].map(lambda x, e=low_high: e[x][0])

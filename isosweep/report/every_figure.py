@@ -12,7 +12,11 @@ from isosweep.report.cells import MEASURES, Cells, cells_of
 from isosweep.report.described import Described
 from isosweep.report.drawings.chosen_network import chosen_network
 from isosweep.report.drawings.completeness import completeness
+from isosweep.report.drawings.growth_with import growth_with
 from isosweep.report.drawings.heat_map import heat_map
+from isosweep.report.drawings.jacobian_law import jacobian_histogram, jacobian_quantiles, near_critical
+from isosweep.report.drawings.relation import relation
+from isosweep.report.drawings.residuals import residuals
 from isosweep.report.drawings.spectra_overview import spectra_overview
 from isosweep.report.reading import Tables
 from isosweep.report.thinning import NetworkSpectra, spectra_of
@@ -34,6 +38,7 @@ def draw(tables: Tables) -> Drawn:
     """All figures of these tables."""
     cells = cells_of(tables, roles(tables))
     networks, note = spectra_of(tables, cells)
+    lawful, without = near_critical(cells, networks)
     drawn = [
         completeness(cells),
         heat_map(cells, MEASURES[0]),
@@ -41,6 +46,11 @@ def draw(tables: Tables) -> Drawn:
         *(heat_map(cells, measure) for measure in MEASURES[1:]),
         spectra_overview("fisher", cells, networks),
         spectra_overview("jacobian", cells, networks),
+        relation(cells),
+        *(growth_with(cells, measure, along) for measure in (MEASURES[0], MEASURES[3]) for along in ("depth", "width")),
+        jacobian_histogram(tables, cells, lawful),
+        jacobian_quantiles(cells, networks, lawful, without),
+        *(residuals(cells, measure) for measure in MEASURES),
     ]
     return Drawn(tuple(figure for figure in drawn if figure is not None), cells, networks, note)
 

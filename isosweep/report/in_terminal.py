@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
-from rich.console import Group, RenderableType
+from rich import box
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -16,14 +20,23 @@ from isosweep.report.described import plural
 from isosweep.report.provenance import account, duration, size
 from isosweep.report.reading import Tables
 
-__all__ = ["text_summary"]
+__all__ = ["renderable", "text_summary"]
 
 _MOST_COLUMNS = 8
 _MOST_PANELS = 12
+_LOOK: Any = {"title_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
 
 
-def text_summary(tables: Tables) -> RenderableType:
-    """Tables for a terminal, drawn by rich; plain text when printed into a file or a pipe."""
+def text_summary(tables: Tables, width: int | None = None) -> str:
+    """The summary as text, as wide as the terminal (120 columns off a terminal) unless `width` says otherwise."""
+    written = io.StringIO()
+    columns = width or shutil.get_terminal_size(fallback=(120, 24)).columns
+    Console(width=columns, file=written, color_system=None, highlight=False).print(renderable(tables))
+    return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
+
+
+def renderable(tables: Tables) -> RenderableType:
+    """The same for a rich console."""
     told = account(tables)
     parts: list[RenderableType] = [
         Text(tables.name, style="bold"),
@@ -32,9 +45,7 @@ def text_summary(tables: Tables) -> RenderableType:
         *(Text(f"Mixed provenance: {warning}", style="yellow") for warning in told.warnings),
     ]
     if told.causes:
-        table = Table(
-            "runs", "status", "cause", "where", "for example", title="Failures by cause", title_justify="left"
-        )
+        table = Table("runs", "status", "cause", "where", "for example", title="Failures by cause", **_LOOK)
         for cause in told.causes:
             # As Text, since a cause may hold brackets that rich would read as markup.
             table.add_row(
@@ -66,13 +77,11 @@ def _medians(cells: Cells, measure: Measure) -> list[RenderableType]:
         return []
     frame = summaries(runs, measure, cells.roles)
     columns = _some(frame["across"].unique())
-    table = Table(
-        title=f"{measure.title} {measure.symbol}: median over seeds [n of planned where fewer]", title_justify="left"
-    )
+    table = Table(title=f"{measure.title} {measure.symbol}: median over seeds [n/seeds where fewer]", **_LOOK)
     table.add_column("network")
     table.add_column(axis_title(up, brief=True) if up else "", justify="right")
     for value in columns:
-        table.add_column(f"{axis_title(str(across), brief=True)} = {short(value)}", justify="right")
+        table.add_column(f"{axis_title(str(across), brief=True).split()[-1]} {short(value)}", justify="right")
     lines = critical_gains(runs, ["panel"]) if across == "gain" else {}
     if lines:
         table.add_column("critical σ_w", justify="right")
@@ -89,7 +98,8 @@ def _medians(cells: Cells, measure: Measure) -> list[RenderableType]:
     if len(cells.panels) > _MOST_PANELS:
         notes.append(
             Text(
-                f"{plural(len(cells.panels) - _MOST_PANELS, 'more network family', 'more network families')} in the tables."
+                f"{plural(len(cells.panels) - _MOST_PANELS, 'more network family', 'more network families')} in the "
+                "tables."
             )
         )
     return notes
@@ -99,5 +109,5 @@ def _value(rows: pd.DataFrame) -> str:
     if not len(rows):
         return ""
     row = rows.iloc[0]
-    few = f" [{row['n']} of {row['of']}]" if row["n"] < row["of"] else ""
+    few = f" [{row['n']}/{row['of']}]" if row["n"] < row["of"] else ""
     return (f"{row['median']:.4g}" if row["n"] else str(row["shown"])) + few

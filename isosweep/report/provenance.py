@@ -120,7 +120,8 @@ def account(tables: Tables) -> Account:
     if len(environments) > 1:
         split = join_words([f"{plural(e.runs, 'run')} in {e.name}" for e in environments[:6]])
         warnings.append(
-            f"{len(environments)} environment classes are mixed ({split}). Between classes numbers agree to a stated tolerance, "
+            f"{len(environments)} environment classes are mixed ({split}). Between classes numbers agree to a "
+            "stated tolerance, "
             "not bit for bit; compare runs of one class where the last digits matter."
         )
     if len(codes) > 1:

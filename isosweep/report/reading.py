@@ -1,7 +1,7 @@
 """Tables of a sweep, read as far as a figure needs them.
 
-`runs` is held whole; spectra stay on disk and are streamed for the runs that are asked for, batch by batch, so that the memory needed does
-not grow with the sweep.
+`runs` is held whole; spectra stay on disk and are streamed for the runs that are asked for, batch by batch, so that the
+memory needed does not grow with the sweep.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Spectra small enough for a page: a few dozen points of each, chosen by rank alone, so that the same tables give the same points."""
+"""Spectra small enough for a page: a few dozen points of each, chosen by rank alone."""
 
 from __future__ import annotations
 
@@ -82,7 +82,10 @@ def spectra_of(tables: Tables, cells: Cells) -> tuple[dict[str, list[NetworkSpec
     if len(runs) > _MOST_RUNS:
         names = list(dict.fromkeys(runs["cell"]))
         kept = evenly(names, max(2, int(_MOST_RUNS / (len(runs) / len(names)))))
-        note = f"Spectra of {len(kept):,} of the {len(names):,} cells are on this page, evenly spread; the tables have them all."
+        note = (
+            f"Spectra of {len(kept):,} of the {len(names):,} cells are on this page, evenly spread; the tables have "
+            "them all."
+        )
         runs = runs[runs["cell"].isin(kept)]
     found = {run_id: NetworkSpectra(run_id, seed) for run_id, seed in zip(runs["run_id"], runs["seed"], strict=True)}
     ids = list(found)

@@ -1,4 +1,4 @@
-"""Tables as `isosweep collect` writes them, of networks that were never built: numbers drawn so that they look like a real sweep's."""
+"""Tables as `isosweep collect` writes them, of networks that were never built: numbers like a real sweep's."""
 
 from __future__ import annotations
 
@@ -39,6 +39,40 @@ seeds: 3
 """
 
 
+SETTINGS: dict[str, Any] = {
+    "depth": 16,
+    "width": 64,
+    "activation": "tanh",
+    "negative_slope": None,
+    "init": "orthogonal",
+    "gain": 1.0,
+    "gain_rule": None,
+    "q_star": None,
+    "bias_std": 0.0,
+    "data": "digits",
+    "data_samples": 256,
+    "data_scale": "unit",
+    "data_inputs": 64,
+    "fisher_samples": 64,
+    "fisher_likelihood": "categorical",
+    "jacobian_samples": 16,
+    "dtype": "float64",
+    "seed": 0,
+}
+PROVENANCE: dict[str, Any] = {
+    "digest": None,
+    "environment_class": "8c1f0a52d3e4",
+    "code_id": "0f3a9b7c21de",
+    "hostname": "node01",
+    "device": "cpu",
+    "cpu_model": "AMD EPYC 7543",
+    "gpu_model": None,
+    "driver": None,
+    "torch_version": "2.13.0+cpu",
+    "python_version": "3.11.2",
+}
+
+
 def run_id(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
@@ -71,35 +105,32 @@ def write_tables(
     with_sweep: bool = True,
     edit: Any = None,
 ) -> Path:
-    """Write a sweep over `axes` into `folder`; `statuses` maps the number of a run to (status, cause); `edit` may change `runs`."""
+    """Write a sweep over `axes`; `statuses` is by a run's number: (status, cause); `edit` changes `runs`."""
     axes = QUICKSTART if axes is None else axes
     statuses = statuses or {}
     runs, fisher, jacobian, layers = [], [], [], []
     for number, point in enumerate(itertools.product(*axes.values())):
-        row: dict[str, Any] = {
-            "sweep": name, "depth": 16, "width": 64, "activation": "tanh", "negative_slope": None, "init": "orthogonal",
-            "gain": 1.0, "gain_rule": None, "q_star": None, "bias_std": 0.0, "data": "digits", "data_samples": 256,
-            "data_scale": "unit", "fisher_samples": 64, "fisher_likelihood": "categorical", "jacobian_samples": 16,
-            "dtype": "float64", "seed": 0,
-        }  # fmt: skip
+        row: dict[str, Any] = {"sweep": name, **SETTINGS}
         row.update(fixed or {})
         row.update(dict(zip(axes, point, strict=True)))
         row = {"run_id": run_id(row), **row}
         status, cause = statuses.get(number, ("done", ""))
-        row.update(
-            status=status, failure_cause=cause or None, digest=None, environment_class="8c1f0a52d3e4", code_id="0f3a9b7c21de",
-            hostname="node01", device="cpu", cpu_model="AMD EPYC 7543", gpu_model=None, driver=None, torch_version="2.13.0+cpu",
-            python_version="3.11.2", started_at=f"2026-11-23T11:{number % 60:02d}:00Z", seconds=0.2 + 0.01 * (row["depth"] or 0),
-            peak_memory_bytes=200_000_000 + 10_000 * number,
-        )  # fmt: skip
+        row.update(PROVENANCE, status=status, failure_cause=cause or None, seconds=0.2 + 0.01 * (row["depth"] or 0))
+        row.update(started_at=f"2026-11-23T11:{number % 60:02d}:00Z", peak_memory_bytes=200_000_000 + 10_000 * number)
         if status == "done":
             eig, logs = spectra(row, eigenvalues, samples, values)
             row.update(
-                digest=hashlib.sha256(eig.tobytes()).hexdigest(), fisher_lambda_max=eig[0], fisher_trace=eig.sum(),
-                fisher_rank=len(eig), fisher_condition_number=eig[0] / eig[-1], fisher_abs_error=1e-15 * eig[0],
-                jacobian_s_max=float(np.exp(logs.max())), jacobian_log_s_max=logs.max(), jacobian_log_s_min=logs.min(),
+                digest=hashlib.sha256(eig.tobytes()).hexdigest(),
+                fisher_lambda_max=eig[0],
+                fisher_trace=eig.sum(),
+                fisher_rank=len(eig),
+                fisher_condition_number=eig[0] / eig[-1] * 10 ** ((row["depth"] or 0) / 16),
+                fisher_abs_error=1e-15 * eig[0],
+                jacobian_s_max=float(np.exp(logs.max())),
+                jacobian_log_s_max=logs.max(),
+                jacobian_log_s_min=logs.min(),
                 jacobian_rank=values,
-            )  # fmt: skip
+            )
             key = {"run_id": row["run_id"], "step": 0}
             fisher.append(
                 {**key, "block": "all", "eigenvalues": eig, "lambda_max": eig[0], "trace": eig.sum(), "rank": len(eig)}

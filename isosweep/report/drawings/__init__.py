@@ -1,1 +1,1 @@
-"""One file a figure; each takes the tables' cells and gives what it draws, or None where the sweep has nothing for it."""
+"""One file a figure; each takes the sweep's cells and gives its figure, or None where the sweep has nothing for it."""

@@ -14,11 +14,12 @@ from isosweep.report.cells import Cells
 from isosweep.report.described import Described, inline, join_words, plural
 from isosweep.report.thinning import LAYERS, NetworkSpectra, block_series
 
-__all__ = ["PARTS", "cell_label", "cell_rows", "chosen_network"]
+__all__ = ["PARTS", "cell_label", "cell_rows", "cell_said", "chosen_network", "first_cell"]
 
 # The data sources of the figure, in their order; the page replaces them when a cell is chosen.
 PARTS = ("network_fisher", "network_jacobian", "network_blocks", "network_layers")
 _WIDTH, _HEIGHT = 230, 170
+_MOST_SEEDS = 14  # with a legend
 
 
 def _log10(value: float | None) -> float | None:
@@ -79,19 +80,21 @@ def chosen_network(cells: Cells, by_cell: dict[str, list[NetworkSpectra]], note:
         "network_blocks": any(n.blocks for ns in by_cell.values() for n in ns),
         "network_layers": any(n.variance for ns in by_cell.values() for n in ns),
     }
-    drawn = [_part(name, rows[name]) for name in PARTS if has[name]]
+    seeds = sorted({short(n.seed) for ns in by_cell.values() for n in ns}, key=lambda word: (len(word), word))
+    drawn = [_part(name, rows[name], seeds) for name in PARTS if has[name]]
     if not drawn:
         return None
     label = cell_label(cells, cell)
-    data = pd.concat([pd.DataFrame(rows[name]).assign(part=name) for name in PARTS if rows[name]], ignore_index=True)
-    seeds = [short(network.seed) for network in by_cell[cell]]
-    caption = _caption(label, seeds, has, by_cell[cell], note)
+    data = pd.DataFrame(
+        [(name.removeprefix("network_"), row["seed"], row["x"], row["y"]) for name in PARTS for row in rows[name]],
+        columns=["part", "seed", "rank, share or layer", "log10"],
+    )
     return Described(
         name="chosen_network",
         title="Spectra of one network",
         chart=alt.concat(*drawn, columns=2).resolve_scale(color="shared", shape="shared"),
-        caption=caption,
-        alternative=f"Spectra of {label}, a line for each of {plural(len(seeds), 'seed')}: "
+        caption=_caption(cell_said(cells, cell, by_cell[cell]), has, note),
+        alternative=f"Spectra of {label}, a line for each of {plural(len(by_cell[cell]), 'seed')}: "
         + join_words([_WORDS[name] for name in PARTS if has[name]])
         + ".",
         data=data,
@@ -110,9 +113,25 @@ _WORDS = {
 }
 
 
-def _caption(label: str, seeds: list[str], has: dict[str, bool], networks: list[NetworkSpectra], note: str) -> str:
+def cell_said(cells: Cells, cell: str, networks: list[NetworkSpectra]) -> str:
+    """What is said of one cell: its name, its seeds, the zeros that cannot be drawn."""
+    seeds = [short(network.seed) for network in networks]
+    said = f"{cell_label(cells, cell)}: {plural(len(seeds), 'seed')} with a record ({', '.join(seeds)})."
+    zeros = sum(n.jacobian.zeros for n in networks if n.jacobian is not None)
+    of = sum(n.jacobian.of for n in networks if n.jacobian is not None)
+    if zeros:
+        said += f" {zeros:,} of {plural(of, 'singular value')} are exact zeros and cannot stand on a logarithmic axis."
+    lost = sum(n.fisher.zeros for n in networks if n.fisher is not None)
+    if lost:
+        said += f" {plural(lost, 'Fisher eigenvalue')} are zero and not drawn."
+    return said
+
+
+def _caption(said: str, has: dict[str, bool], note: str) -> str:
     sentences = [
-        f"Spectra of {label}: one line for each of its {plural(len(seeds), 'seed')} with a record ({', '.join(seeds)}), none averaged.",
+        "The spectra of one cell of the sweep, a line for each of its seeds, none averaged; choosing a cell in any "
+        "figure, "
+        f"or a network in the list, shows another. First shown is {said}"
     ]
     if has["network_fisher"]:
         sentences.append(
@@ -120,18 +139,17 @@ def _caption(label: str, seeds: list[str], has: dict[str, bool], networks: list[
         )
     if has["network_jacobian"]:
         sentences.append(
-            "Singular values of the Jacobian, pooled over the sampled inputs, stand against the share of values that are larger."
+            "Singular values of the Jacobian, of all sampled inputs, stand against the share that is larger."
         )
-    zeros = sum(n.jacobian.zeros for n in networks if n.jacobian is not None)
-    if zeros:
-        sentences.append(f"{plural(zeros, 'exact zero')} of the Jacobian cannot stand on a logarithmic axis.")
+    if has["network_blocks"]:
+        sentences.append("Each layer's block of the Fisher matrix has its largest eigenvalue; the readout stands last.")
     sentences.append("Curves are thinned to 40 points, evenly by rank.")
     if note:
         sentences.append(note)
     return " ".join(sentences)
 
 
-def _part(name: str, rows: list[dict[str, Any]]) -> alt.LayerChart | alt.Chart:
+def _part(name: str, rows: list[dict[str, Any]], seeds: list[str]) -> alt.Chart:
     titles = {
         "network_fisher": ("rank", "eigenvalue λ of F", "Fisher spectrum", "log"),
         "network_jacobian": ("share of values that are larger", "singular value s of J", "Jacobian spectrum", "linear"),
@@ -139,23 +157,25 @@ def _part(name: str, rows: list[dict[str, Any]]) -> alt.LayerChart | alt.Chart:
         "network_layers": (axis_title("layer"), "mean of squares q^l", "Pre-activation variance", "linear"),
     }
     x_title, y_title, title, scale = titles[name]
-    seed = {"scale": alt.Scale(range=list(SERIES)), "legend": alt.Legend(title="seed", orient="bottom", columns=6)}
-    shape = {"scale": alt.Scale(range=list(SHAPES)), "legend": alt.Legend(title="seed", orient="bottom", columns=6)}
-    return (
+    # One domain for colour and shape, and the same for every cell, so that a seed keeps its look and has one legend.
+    colours = [SERIES[i % len(SERIES)] for i in range(len(seeds))]
+    shapes = [SHAPES[(i + i // len(SERIES)) % len(SHAPES)] for i in range(len(seeds))]
+    legend = alt.Legend(title="seed", orient="bottom", columns=6) if len(seeds) <= _MOST_SEEDS else None
+    chart: alt.Chart = (
         alt.Chart(inline(rows, name), title=title)
         .mark_line(point=alt.OverlayMarkDef(size=22, filled=True), strokeWidth=1.2)
         .encode(
             x=alt.X(
                 "x:Q",
                 title=x_title,
-                scale=alt.Scale(type=scale, nice=False, zero=False),
-                axis=alt.Axis(tickCount=5, format="~g"),
+                scale=_scale(scale),
+                axis=alt.Axis(tickCount=5, format="~r"),
             ),
             y=alt.Y(
                 "y:Q", title=y_title, scale=alt.Scale(zero=False), axis=alt.Axis(labelExpr=power_of_ten(), tickCount=6)
             ),
-            color=alt.Color("seed:N", **seed),
-            shape=alt.Shape("seed:N", **shape),
+            color=alt.Color("seed:N", scale=alt.Scale(domain=seeds, range=colours), legend=legend),
+            shape=alt.Shape("seed:N", scale=alt.Scale(domain=seeds, range=shapes), legend=legend),
             tooltip=[
                 alt.Tooltip("seed:N"),
                 alt.Tooltip("x:Q", title=x_title),
@@ -164,3 +184,8 @@ def _part(name: str, rows: list[dict[str, Any]]) -> alt.LayerChart | alt.Chart:
         )
         .properties(width=_WIDTH, height=_HEIGHT)
     )
+    return chart
+
+
+def _scale(kind: str) -> alt.Scale:
+    return alt.Scale(type="log", nice=False) if kind == "log" else alt.Scale(type="linear", nice=False, zero=False)

@@ -30,12 +30,12 @@ def completeness(cells: Cells) -> Described | None:
         values = sorted(set(column), key=_order)
         if len(values) > _MOST_VALUES:
             cut.append(axis)
-        kept = evenly(values, _MOST_VALUES)
+        kept = [str(value) for value in evenly(values, _MOST_VALUES)]
         table = pd.crosstab(column, runs["status"])
         for place, value in enumerate(kept):
-            total = int(table.loc[value].sum())
+            total = int(table.loc[value].to_numpy().sum())
             for rank, status in enumerate(statuses):
-                count = int(table.loc[value].get(status, 0))
+                count = int(table.loc[value, status])
                 if count:
                     rows.append(
                         {
@@ -54,7 +54,8 @@ def completeness(cells: Cells) -> Described | None:
     chart = alt.concat(*panels, columns=min(3, len(axes)))
     done = int((runs["status"] == "done").sum())
     caption = (
-        f"Of {plural(len(runs), 'planned run')}, {done:,} {'is' if done == 1 else 'are'} done. Every bar is all runs with one value of one axis, "
+        f"Of {plural(len(runs), 'planned run')}, {done:,} {'is' if done == 1 else 'are'} done. Every bar is all "
+        "runs with one value of one axis, "
         "split by what became of them; a bar without a second colour is complete."
     )
     if cut:
@@ -79,7 +80,7 @@ def completeness(cells: Cells) -> Described | None:
 
 def _panel(frame: pd.DataFrame, axis: str, statuses: list[str], colours: list[str]) -> alt.Chart:
     values = list(dict.fromkeys(frame.sort_values("place", kind="stable")["value"]))
-    return (
+    chart: alt.Chart = (
         alt.Chart(inline(frame, f"completeness_{axis}"), title=axis.replace("_", " "))
         .mark_bar(stroke="white", strokeWidth=0.5)
         .encode(
@@ -103,6 +104,7 @@ def _panel(frame: pd.DataFrame, axis: str, statuses: list[str], colours: list[st
         )
         .properties(width=200, height=alt.Step(16))
     )
+    return chart
 
 
 def _order(word: str) -> tuple[int, float, str]:

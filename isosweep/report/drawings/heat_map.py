@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from isosweep.report.appearance import GREY, INK, SEQUENTIAL, power_of_ten
 from isosweep.report.axes import axis_title, numeric, short
 from isosweep.report.cells import Cells, Measure, logarithmic, summaries
-from isosweep.report.critical import critical_gains, critical_sentence
-from isosweep.report.described import Described, inline, plural
+from isosweep.report.critical import critical_gains, critical_sentence, line_names
+from isosweep.report.described import Described, inline, join_words, plural
+from isosweep.report.statistics import fences
 
 __all__ = ["heat_map"]
 
@@ -37,7 +40,9 @@ def heat_map(cells: Cells, measure: Measure) -> Described | None:
         chart=_chart(frame, measure, cells),
         caption=_caption(frame, measure, cells, line_sentence),
         alternative=_alternative(frame, measure, cells),
-        data=frame.rename(columns={"across": roles.across, "up": roles.up or "row"}).drop(columns=["log10", "label"]),
+        data=frame.rename(columns={"across": roles.across, "up": roles.up or "row"}).drop(
+            columns=["log10", "label", "mark", "cell", "counted"]
+        ),
         section="curvature",
         panel_width=230,
         gutter=66,
@@ -48,24 +53,23 @@ def heat_map(cells: Cells, measure: Measure) -> Described | None:
 def _with_critical_line(
     frame: pd.DataFrame, runs: pd.DataFrame, across: str, up: str | None
 ) -> tuple[str, pd.DataFrame]:
-    frame = frame.assign(critical=None)
+    frame = frame.assign(critical=np.nan)
     if across != "gain":
         return "", frame
     row = runs[up].map(short) if up is not None else pd.Series("", index=runs.index)
-    lines = critical_gains(runs.assign(_row=row), ["panel", "_row"])
+    runs = runs.assign(_row=row)
+    lines, names = critical_gains(runs, ["panel", "_row"]), line_names(runs, ["panel", "_row"])
     low, high = frame.groupby("panel")["across_from"].min(), frame.groupby("panel")["across_to"].max()
+    outside = []
     for (panel, up_value), line in lines.items():
-        if line.gain is not None and low[panel] <= line.gain <= high[panel]:
+        if line.gain is None:
+            continue
+        if float(low[panel]) <= line.gain <= float(high[panel]):
             frame.loc[(frame["panel"] == panel) & (frame["up"] == up_value), "critical"] = line.gain
-    named = {}
-    for (panel, up_value), line in lines.items():
-        varies = len({other.gain for (p, _), other in lines.items() if p == panel}) > 1
-        named[f"{panel}, {up} = {up_value}" if varies else panel] = line
-    inside = {}
-    for (panel, up_value), line in lines.items():
-        within = line.gain is not None and bool(low[panel] <= line.gain <= high[panel])
-        inside[panel] = inside[f"{panel}, {up} = {up_value}"] = within
-    return critical_sentence(named, inside), frame
+        else:
+            outside.append(names[panel, up_value])
+    named = {names[key]: line for key, line in lines.items()}
+    return critical_sentence(named, list(dict.fromkeys(outside))), frame
 
 
 def _row_order(frame: pd.DataFrame) -> list[str]:
@@ -82,10 +86,10 @@ def _chart(frame: pd.DataFrame, measure: Measure, cells: Cells) -> alt.FacetChar
     columns = frame["across"].nunique()
     low, high = float(frame["across_from"].min()), float(frame["across_to"].max())
     scale = alt.Scale(
-        domain=[low, high], nice=False, zero=False, type="log" if logarithmic(frame["across"]) else "linear"
+        domain=[low, high], nice=False, zero=False, type="log" if logarithmic(list(frame["across"])) else "linear"
     )
     ticks = sorted(float(v) for v in frame["across"].unique())
-    x_axis = alt.Axis(title=axis_title(str(roles.across)), grid=False, labelOverlap=True, format="~g")
+    x_axis = alt.Axis(title=axis_title(str(roles.across)), grid=False, labelOverlap=True, format="~r")
     if len(ticks) <= 9:
         x_axis.values = ticks
     x = alt.X("across_from:Q", scale=scale, axis=x_axis)
@@ -94,12 +98,11 @@ def _chart(frame: pd.DataFrame, measure: Measure, cells: Cells) -> alt.FacetChar
         sort=rows,
         axis=alt.Axis(title=axis_title(roles.up, brief=True) if roles.up else None, labelOverlap=True),
     )
-    finite = frame["log10"].dropna()
-    middle = float((finite.min() + finite.max()) / 2) if len(finite) else 0.0
+    middle = sum(fences(frame["log10"])) / 2
     tooltip = [
         alt.Tooltip("panel:N", title="network"),
         *([alt.Tooltip("up:N", title=axis_title(roles.up))] if roles.up else []),
-        alt.Tooltip("across:Q", title=axis_title(str(roles.across)), format="~g"),
+        alt.Tooltip("across:Q", title=axis_title(str(roles.across)), format="~r"),
         alt.Tooltip("shown:N", title=f"{measure.symbol}, median over seeds"),
         alt.Tooltip("range:N", title="range over seeds (least to most)"),
         alt.Tooltip("counted:N", title="seeds with a value"),
@@ -114,14 +117,14 @@ def _chart(frame: pd.DataFrame, measure: Measure, cells: Cells) -> alt.FacetChar
         x2="across_to:Q",
         color=alt.Color(
             "log10:Q",
-            scale=alt.Scale(scheme=SEQUENTIAL),
+            scale=alt.Scale(scheme=SEQUENTIAL, domain=list(fences(frame["log10"])), clamp=True, nice=False),
             legend=alt.Legend(
                 title=[measure.symbol, "(median, log scale)"], labelExpr=power_of_ten(), gradientLength=120, tickCount=5
             ),
         ),
         tooltip=tooltip,
     )
-    # What has no value is grey and crossed, so that it is told apart from any colour of the scale.
+    # What has no place on the scale is grey and marked: a cross for no value, 0 and ∞ for those.
     empty = (
         base.transform_filter("!isValid(datum.log10)")
         .mark_rect(fill="#e9e9e9", stroke="white", cursor="pointer")
@@ -131,8 +134,8 @@ def _chart(frame: pd.DataFrame, measure: Measure, cells: Cells) -> alt.FacetChar
     centre = alt.X("across:Q", scale=scale, axis=x_axis)
     layers.append(
         base.transform_filter("!isValid(datum.log10)")
-        .mark_text(text="×", color=GREY, fontSize=13, aria=False)
-        .encode(x=centre, tooltip=tooltip)
+        .mark_text(color=GREY, fontSize=13, cursor="pointer", aria=False)
+        .encode(x=centre, text="mark:N", tooltip=tooltip)
     )
     layers.extend(_lines(frame, scale, x_axis, y))
     if columns <= _MOST_LABELLED_COLUMNS and len(rows) <= 12:
@@ -143,7 +146,7 @@ def _chart(frame: pd.DataFrame, measure: Measure, cells: Cells) -> alt.FacetChar
         .encode(x=x, x2="across_to:Q")
     )
     height = min(_HIGHEST, max(_ROW * len(rows), 60))
-    return (
+    chart: alt.FacetChart = (
         alt.layer(*layers)
         .properties(width=230, height=height)
         .facet(
@@ -154,6 +157,7 @@ def _chart(frame: pd.DataFrame, measure: Measure, cells: Cells) -> alt.FacetChar
         .add_params(cell)
         .resolve_axis(x="independent", y="independent")
     )
+    return chart
 
 
 def _labels(base: alt.Chart, centre: alt.X, tooltip: list[alt.Tooltip], middle: float) -> list[alt.Chart]:
@@ -162,7 +166,7 @@ def _labels(base: alt.Chart, centre: alt.X, tooltip: list[alt.Tooltip], middle: 
     crossed = "datum.critical > datum.across_from && datum.critical < datum.across_to && isValid(datum.critical)"
     known = base.transform_filter("isValid(datum.log10)").encode(x=centre, text="label:N", tooltip=tooltip)
     size = 10
-    halo = known.transform_filter(crossed).mark_text(fontSize=size, strokeWidth=4, strokeJoin="round", aria=False)
+    halo = known.transform_filter(crossed).mark_text(fontSize=size, strokeWidth=5, strokeJoin="round", aria=False)
     text = known.mark_text(fontSize=size, cursor="pointer", aria=False)
     return [
         halo.encode(stroke=alt.condition(dark, alt.value("white"), alt.value("black"))),
@@ -181,7 +185,7 @@ def _label(value: float, written: str) -> str:
 
 
 def _lines(frame: pd.DataFrame, scale: alt.Scale, x_axis: alt.Axis, y: alt.Y) -> list[alt.Chart]:
-    """The critical line over a white one, so that it is seen on every colour; broken by rows where it moves with them."""
+    """The critical line over a white one, so that it is seen on every colour; by rows where it moves with them."""
     if not frame["critical"].notna().any():
         return []
     moves = bool((frame.groupby("panel")["critical"].nunique() > 1).any())
@@ -209,9 +213,14 @@ def _caption(frame: pd.DataFrame, measure: Measure, cells: Cells, line_sentence:
     sentences = [
         f"Each cell shows {measure.sentence} at initialisation; {rows}columns the {axis_title(str(roles.across))}, "
         f"and every panel is one network family ({plural(len(cells.panels), 'panel')}).",
-        f"The colour is the median over the seeds of a cell, on a logarithmic scale: {plural(len(frame), 'cell')} of {seeds}, "
-        f"{n} with a value; the hover text gives every seed and the range from the least to the most.",
+        "The colour is the median over the seeds of a cell, on a logarithmic scale: "
+        f"{plural(len(frame), 'cell')} of {seeds}, {n} with a value; the hover text gives every seed and the range "
+        "from "
+        "the least to the most.",
     ]
+    odd = [word for sign, word in (("0", "exactly 0"), ("∞", "infinite")) if (frame["mark"] == sign).any()]
+    if odd:
+        sentences.append(f"Medians that are {join_words(odd)} have no place on the scale and stand on grey.")
     if short_cells:
         lack = (
             "1 cell lacks a value of some seed"
@@ -219,6 +228,13 @@ def _caption(frame: pd.DataFrame, measure: Measure, cells: Cells, line_sentence:
             else f"{short_cells} cells lack the value of some seed"
         )
         sentences.append(f"{lack}; a grey cell with a cross has none at all.")
+    low, high = fences(frame["log10"])
+    beyond = int(((frame["log10"] < low) | (frame["log10"] > high)).sum())
+    if beyond:
+        cells_are = "1 cell is" if beyond == 1 else f"{beyond} cells are"
+        sentences.append(
+            f"{cells_are} far off the others and {'has' if beyond == 1 else 'have'} the last colour of the scale."
+        )
     if line_sentence:
         sentences.append(line_sentence)
     if cells.note:
@@ -227,14 +243,17 @@ def _caption(frame: pd.DataFrame, measure: Measure, cells: Cells, line_sentence:
 
 
 def _alternative(frame: pd.DataFrame, measure: Measure, cells: Cells) -> str:
-    known = frame[frame["n"] > 0]
+    known = frame[np.isfinite(frame["log10"])]
     start = f"Heat map of {measure.symbol} over {axis_title(str(cells.roles.across))}"
     start += f" and {axis_title(cells.roles.up)}" if cells.roles.up else ""
     if not len(known):
         return f"{start}; no cell has a value."
     least, most = known.loc[known["log10"].idxmin()], known.loc[known["log10"].idxmax()]
-    where = "{panel}, {up}, {across:g}".format
     return (
-        f"{start}: the median over seeds runs from {least['shown']} ({where(**least[['panel', 'up', 'across']])}) "
-        f"to {most['shown']} ({where(**most[['panel', 'up', 'across']])})."
+        f"{start}: the median over seeds runs from {least['shown']} ({_place(least)}) "
+        f"to {most['shown']} ({_place(most)})."
     )
+
+
+def _place(row: pd.Series[Any]) -> str:
+    return ", ".join(filter(None, (str(row["panel"]), str(row["up"]), f"{row['across']:g}")))

@@ -1,4 +1,4 @@
-"""Spectra of the whole sweep side by side: a panel for each family of networks, a line for each gain, at one depth and one seed."""
+"""Spectra of the sweep side by side: a panel for each family of networks, a line for each gain, one depth, one seed."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ _KINDS = {
         "Jacobian spectra",
         "share of values that are larger",
         "singular value s of J",
-        "Singular values of the Jacobian ∂x^L/∂x^0, pooled over the sampled inputs, against the share of values that are larger; "
+        "Singular values of the Jacobian ∂x^L/∂x^0, pooled over the sampled inputs, against the share of values "
+        "that are larger; "
         "the vertical axis is logarithmic, so that collapsing tails are seen",
     ),
 }
 
 
 def spectra_overview(kind: str, cells: Cells, by_cell: dict[str, list[NetworkSpectra]]) -> Described | None:
-    """The overview of the `fisher` or the `jacobian` spectra at the greatest depth that has them; None where there are none."""
+    """The `fisher` or the `jacobian` spectra at the greatest depth that has them; None where there are none."""
     title, x_title, y_title, sentence = _KINDS[kind]
     roles = cells.roles
     found: dict[str, NetworkSpectra] = {}
@@ -79,8 +80,8 @@ def spectra_overview(kind: str, cells: Cells, by_cell: dict[str, list[NetworkSpe
         .encode(
             x=alt.X(
                 "x:Q",
-                scale=alt.Scale(type="log" if kind == "fisher" else "linear", nice=False, zero=False),
-                axis=alt.Axis(title=x_title, format="~g", tickCount=5),
+                scale=alt.Scale(type="log", nice=False) if kind == "fisher" else alt.Scale(nice=False, zero=False),
+                axis=alt.Axis(title=x_title, format="~r", tickCount=5),
             ),
             y=alt.Y(
                 "y:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=y_title, labelExpr=power_of_ten(), tickCount=6)
@@ -88,11 +89,13 @@ def spectra_overview(kind: str, cells: Cells, by_cell: dict[str, list[NetworkSpe
             color=alt.Color(
                 "across:O",
                 sort=order,
-                scale=alt.Scale(scheme=SEQUENTIAL, reverse=False),
+                scale=alt.Scale(domain=order, scheme=SEQUENTIAL),
                 legend=alt.Legend(title=axis_title(across) if across else None),
             ),
             strokeDash=alt.StrokeDash(
-                "across:O", sort=order, legend=alt.Legend(title=axis_title(across) if across else None)
+                "across:O",
+                scale=alt.Scale(domain=order),
+                legend=alt.Legend(title=axis_title(across) if across else None),
             ),
             tooltip=[
                 alt.Tooltip("panel:N", title="network"),
@@ -112,11 +115,15 @@ def spectra_overview(kind: str, cells: Cells, by_cell: dict[str, list[NetworkSpe
     )
     seeds = sorted(set(frame["seed"]), key=_number)
     caption = (
-        f"{sentence}; one network a line{where}, of one seed ({'seed ' if len(seeds) == 1 else 'seeds '}{', '.join(seeds)}: "
+        f"{sentence}; one network a line{where}, of one seed "
+        f"({'seed ' if len(seeds) == 1 else 'seeds '}{', '.join(seeds)}: "
         "the first of its cell that has a record), nothing averaged."
     )
     if zeros:
-        caption += f" {zeros:,} exact zeros or values that are not finite cannot stand on the logarithmic axis and are left out."
+        caption += (
+            f" {zeros:,} exact zeros or values that are not finite cannot stand on the logarithmic axis and are "
+            "left out."
+        )
     if across is not None and len(kept) < cells.runs[across].nunique():
         caption += f" {len(kept)} of {cells.runs[across].nunique()} values of {across.replace('_', ' ')} are shown."
     low, high = frame["y"].min(), frame["y"].max()
@@ -125,7 +132,10 @@ def spectra_overview(kind: str, cells: Cells, by_cell: dict[str, list[NetworkSpe
         title=title,
         chart=chart,
         caption=caption + " Curves are thinned to 40 points, evenly by rank.",
-        alternative=f"{title}, a panel for each of {len(cells.panels)} network families; values from 1e{low:.1f} to 1e{high:.1f}.",
+        alternative=(
+            f"{title}, a panel for each of {len(cells.panels)} network families; values from 1e{low:.1f} to "
+            f"1e{high:.1f}."
+        ),
         data=frame.rename(
             columns={"across": across or "runs", "y": "log10", "x": "rank" if kind == "fisher" else "share"}
         ),

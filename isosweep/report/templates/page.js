@@ -26,7 +26,7 @@
 
   function rowsOf(cell, part) {
     var rows = [];
-    ((networks.cells[cell] || {})[part] || []).forEach(function (line) {
+    ((networks.cells[cell] || { parts: {} }).parts[part] || []).forEach(function (line) {
       line[1].forEach(function (x, i) { rows.push({ seed: line[0], x: x, y: line[2][i] }); });
     });
     return rows;
@@ -43,7 +43,20 @@
     return changed ? view.runAsync() : Promise.resolve();
   }
 
-  function choose(cell, byHand) {
+  // The table below the spectra follows the cell too.
+  function tabulate(cell) {
+    var body = document.querySelector("#figure-chosen_network tbody");
+    if (!body) { return; }
+    body.textContent = "";
+    networks.parts.forEach(function (part) {
+      rowsOf(cell, part).forEach(function (row) {
+        var line = body.insertRow();
+        [part.replace("network_", ""), row.seed, row.x, row.y].forEach(function (value) { line.insertCell().textContent = value; });
+      });
+    });
+  }
+
+  function choose(cell) {
     if (!cell) { return; }
     var select = document.getElementById("network");
     var said = document.getElementById("chosen");
@@ -53,7 +66,8 @@
     }
     chosen = cell;
     if (select && select.value !== cell) { select.value = cell; }
-    if (said && byHand && select) { said.textContent = "Shown: " + select.options[select.selectedIndex].text + "."; }
+    if (said) { said.textContent = "Shown: " + networks.cells[cell].said; }
+    tabulate(cell);
     Object.keys(views).forEach(function (name) { feed(views[name], cell); });
   }
 
@@ -66,7 +80,7 @@
       if (views[name]) { views[name].finalize(); }
       views[name] = result.view;
       result.view.addEventListener("click", function (event, item) {
-        if (item && item.datum && item.datum.cell) { choose(item.datum.cell, true); }
+        if (item && item.datum && item.datum.cell) { choose(item.datum.cell); }
       });
       place.setAttribute("data-drawn", "yes");
       return chosen ? feed(result.view, chosen) : null;
@@ -89,14 +103,14 @@
     button.addEventListener("click", function () { save(button.dataset.of, button.dataset.save); });
   });
   var select = document.getElementById("network");
-  if (select) { select.addEventListener("change", function () { choose(select.value, true); }); }
+  if (select) { select.addEventListener("change", function () { choose(select.value); }); }
 
   var names = Object.keys(figures);
   function drawAll() {
     return names.reduce(function (before, name) { return before.then(function () { return draw(name); }); }, Promise.resolve());
   }
   drawAll().then(function () {
-    choose(networks.first, false);
+    choose(networks.first);
     document.documentElement.setAttribute("data-ready", "yes");
   });
 
