@@ -22,7 +22,14 @@ from isosweep.theory.averages import mean_slope, mean_value, second_moment, slop
 from isosweep.theory.quadrature import gaussian_grid
 from isosweep.theory.roots import bracketed_root
 
-__all__ = ["HermiteSeries", "correlation_fixed_point", "correlation_map", "correlation_slope", "pair_averages"]
+__all__ = [
+    "HermiteSeries",
+    "correlation_fixed_point",
+    "correlation_map",
+    "correlation_slope",
+    "hermite_coefficients",
+    "pair_averages",
+]
 
 Array = NDArray[np.float64]
 
@@ -105,8 +112,7 @@ def _powers(coefficients: Array, c: Array) -> Array:
     if c.size <= 64:
         few: Array = c[..., None] ** np.arange(len(coefficients)) @ coefficients
         return few
-    many: Array = np.polynomial.polynomial.polyval(c, coefficients)
-    return many
+    return np.asarray(np.polynomial.polynomial.polyval(c, coefficients), float)
 
 
 _OCTAVE_NODES = np.cos(np.pi * (np.arange(16) + 0.5) / 16)
@@ -269,7 +275,7 @@ def correlation_map(activation: Activation, q: float, c: ArrayLike, sigma_w: flo
 
 
 def correlation_slope(activation: Activation, q: float, c: ArrayLike, sigma_w: float) -> Array:
-    """σ_w² E[φ'(u)φ'(v)]: the correlation map's derivative at a fixed point q; 1/ξ_c = −ln of it at c*, and χ at c = 1."""
+    """σ_w² E[φ'(u)φ'(v)]: the correlation map's derivative at a fixed point q: χ at c = 1, e^{−1/ξ_c} at c*."""
     _, slope = pair_averages(activation, q, q, c)
     result: Array = sigma_w**2 * slope
     return result
@@ -299,3 +305,18 @@ def correlation_fixed_point(activation: Activation, q: float, sigma_w: float, si
         if high < 1 and excess(high) < 0:
             return bracketed_root(excess, 0.0, high)
     return 1.0
+
+
+def hermite_coefficients(activation: Activation, q: Array) -> tuple[Array, Array] | None:
+    """(n, K) coefficients of φ and φ' at each variance, padded with zeros; None where pair averages have a closed form
+    instead.
+    """
+    if activation.homogeneous or activation.name in ("erf", "scaled_erf", "sin") or activation.piecewise_linear:
+        return None
+    series = [_hermite(activation, float(x)) for x in q]
+    count = max(len(s.value) for s in series)
+    value, slope = np.zeros((len(q), count)), np.zeros((len(q), count))
+    for i, s in enumerate(series):
+        value[i, : len(s.value)] = s.value
+        slope[i, : len(s.slope)] = s.slope
+    return value, slope

@@ -1,6 +1,7 @@
 """Moments of free products from the moments of their factors, by power series: no density, no quadrature.
 
-With P(z) = Π 1/S_i(z) over the factors, M⁻¹(z) = ((1+z)/z) P(z), and Lagrange's inversion gives E λ^k = (1/k)[z^{k−1}] ((1+z) P(z))^k.
+With P(z) = Π 1/S_i(z) over the factors, M⁻¹(z) = ((1+z)/z) P(z), and Lagrange's inversion gives E λ^k = (1/k)[z^{k−1}]
+((1+z) P(z))^k.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def product_moments(inverse_s: Array, count: int) -> list[float]:
     if len(inverse_s) < count:
         raise ValueError(f"{count} moments need {count} terms, not {len(inverse_s)}")
     scale = float(inverse_s[0])
-    lifted = _multiply(inverse_s[:count] / scale, np.array([1.0, 1.0] + [0.0] * count)[:count])
+    lifted = _multiply(inverse_s[:count] / scale, linear_factor(1.0, 1.0, count))
     return [float(_power(lifted, k)[k - 1]) / k * math.pow(scale, k) for k in range(1, count + 1)]
 
 

@@ -1,13 +1,15 @@
 """The spectrum of the input-output Jacobian ∂x^L/∂x^0 of a wide network (Pennington, Schoenholz & Ganguli 2017, 2018).
 
 JJᵀ is a free product of L factors WWᵀ and L factors D² = diag φ'(h)². With z(w) = E[φ'²/(w − φ'²)] its eigenvalues are
-λ(w) = ((1+z)/z)·Π 1/S, where 1/S is z w/(1+z) for each D², σ_w² for an orthogonal W and σ_w²(1+z) for a Gaussian one, and z is also
-M(λ) = E[λ'/(λ − λ')]. The upper edge is the minimum of λ over w above the support of φ'²; the density follows on the curve of real λ.
+λ(w) = ((1+z)/z)·Π 1/S, where 1/S is z w/(1+z) for each D², σ_w² for an orthogonal W and σ_w²(1+z) for a Gaussian one,
+and z is also M(λ) = E[λ'/(λ − λ')]. The upper edge is the minimum of λ over w above the support of φ'²; the density
+follows on the curve of real λ.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -60,6 +62,13 @@ class _Relation:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             log, slope, _, _ = self(np.log(np.asarray(w, complex)))
         return float(np.real(log)), float(np.real(slope)) / w
+
+    def slopes(self, w: Array) -> list[float]:
+        """d ln λ/dw at many real w at once, for bracketing."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            _, slope, _, _ = self(np.log(w.astype(complex)))
+        result: list[float] = (np.real(slope) / w).tolist()
+        return result
 
     def room(self, log_w: complex) -> float:
         """How far ln w may move before w meets an end of φ'²'s law; at most 3."""
@@ -200,7 +209,9 @@ class JacobianLaw:
 
 
 def jacobian_variance(law: SlopeLaw, sigma_w: float, depth: int, init: Init) -> float:
-    """σ² of JJᵀ for square layers: χ^{2L} L (μ_2/μ_1² − 1 − s_1), s_1 = 0 for orthogonal weights and −1 for Gaussian ones."""
+    """σ² of JJᵀ for square layers: χ^{2L} L (μ_2/μ_1² − 1 − s_1), s_1 = 0 for orthogonal weights and −1 for Gaussian
+    ones.
+    """
     chi = sigma_w**2 * law.moments[0]
     excess = law.moments[1] / law.moments[0] ** 2 - 1 + (1 if init == "gaussian" else 0)
     return float(chi ** (2 * depth) * depth * excess)
@@ -224,7 +235,9 @@ def _relation(law: SlopeLaw, sigma_w: float, depth: int, init: Init, ratio: floa
 
 @dataclass(frozen=True)
 class _Top:
-    """The upper end: a hard edge of the continuous part, or None where it fades out; ln λ_max of it; and an atom above it, if any."""
+    """The upper end: a hard edge of the continuous part, or None where it fades out; ln λ_max of it; and an atom above
+    it, if any.
+    """
 
     edge: HardEdge | None
     x: float
@@ -238,13 +251,27 @@ def _hard_edge(relation: _Relation, w: float, scale: float) -> HardEdge:
     return HardEdge(u, relation.real(w)[0], curvature)
 
 
+def _stationary(relation: _Relation, place: Callable[[float], float], a: float, b: float) -> float | None:
+    """Where dλ/dw = 0 between two places, or None if the change of sign seen there was rounding."""
+
+    def slope(v: float) -> float:
+        return relation.real(place(v))[1]
+
+    low, high = slope(float(a)), slope(float(b))
+    if not (math.isfinite(low) and math.isfinite(high)) or (low < 0) == (high < 0):
+        return None
+    return place(bracketed_root(slope, float(a), float(b), low, high))
+
+
 def _upper_edge(relation: _Relation) -> _Top:
     law, depth = relation.law, relation.depth
     orthogonal = relation.gaussian == 0 and relation.marchenko is None
     r = relation.projection or 1.0
     top_share = depth * law.sup_mass + r - depth if orthogonal else 0.0
     atom: tuple[float, float] | None = None
-    if top_share > 1e-14:
+    if orthogonal and depth > 1 and law.sup_mass > 0 and abs(top_share) < 1e-9:
+        return _marginal_edge(relation)
+    if top_share > 0:
         atom = ((relation.sigma_w**2 * law.sup) ** depth / r, top_share)
         rest = law.nodes[law.nodes.real < law.sup].real
         if law.discrete and len(rest) == 0 and relation.projection is None:
@@ -253,29 +280,28 @@ def _upper_edge(relation: _Relation) -> _Top:
 
         def place(v: float) -> float:
             return below + (law.sup - below) / (1 + math.exp(-v))
-    elif law.discrete and orthogonal and top_share > -1e-12 and depth > 1:
-        return _marginal_edge(relation)
     else:
 
         def place(v: float) -> float:
             return law.sup * (1 + math.exp(v))
 
     grid = np.linspace(-34, 34, 69)
-    slopes = [relation.real(place(float(v)))[1] for v in grid]
+    slopes = relation.slopes(np.array([place(float(v)) for v in grid]))
     for i in range(len(grid) - 1):
-        if slopes[i] < 0 <= slopes[i + 1]:
-            v = bracketed_root(lambda t: relation.real(place(t))[1], float(grid[i]), float(grid[i + 1]))
-            w = place(v)
+        if slopes[i] < 0 <= slopes[i + 1] and (w := _stationary(relation, place, grid[i], grid[i + 1])) is not None:
             edge = _hard_edge(relation, w, abs(w - law.sup))
             return _Top(edge, edge.x, atom)
     if atom is not None:
         return _Top(None, math.log(atom[0]), atom)
-    # ln λ rises from the very end of φ'²'s support, which is deep in the Gaussian's tail: the density fades out towards it.
+    # ln λ rises from the very end of φ'²'s support, which is deep in the Gaussian's tail: the density fades out towards
+    # it.
     return _Top(None, relation.real(law.sup * (1 + 1e-13))[0], None)
 
 
 def _marginal_edge(relation: _Relation) -> _Top:
-    """The top atoms' masses leave exactly nothing to an atom of the product: the edge is at z = ∞, with a density like (λ_max − λ)^{−1/2}."""
+    """The top atoms' masses leave exactly nothing to an atom of the product: the edge is at z = ∞, with a density like
+    (λ_max − λ)^{−1/2}.
+    """
     law, depth = relation.law, relation.depth
     x = depth * math.log(relation.sigma_w**2 * law.sup) - math.log(relation.projection or 1.0)
     step = 1e-3 * law.sup
@@ -287,8 +313,9 @@ def _marginal_edge(relation: _Relation) -> _Top:
 def _lower_edge(relation: _Relation, rank: float) -> HardEdge | None:
     """Where the law stops above 0, or None where it reaches 0.
 
-    Below the support λ falls to 0 as M tends to −rank. That branch is on the real axis only if λ vanishes to first order there: the input is
-    narrower than every other rank; or one Gaussian layer of a {0, 1} slope law; or square orthogonal layers with φ' bounded away from 0.
+    Below the support λ falls to 0 as M tends to −rank. That branch is on the real axis only if λ vanishes to first
+    order there: the input is narrower than every other rank; or one Gaussian layer of a {0, 1} slope law; or square
+    orthogonal layers with φ' bounded away from 0.
     """
     law = relation.law
     smallest = float(law.nodes.real[law.nodes.real > 0].min()) if law.discrete else law.inf
@@ -311,10 +338,9 @@ def _lower_edge(relation: _Relation, rank: float) -> HardEdge | None:
         return start + (smallest - start) / (1 + math.exp(-v))
 
     grid = np.linspace(-25, 25, 51)
-    slopes = [relation.real(place(float(v)))[1] for v in grid]
+    slopes = relation.slopes(np.array([place(float(v)) for v in grid]))
     for i in range(len(grid) - 1):
-        if slopes[i] > 0 >= slopes[i + 1]:
-            w = place(bracketed_root(lambda t: relation.real(place(t))[1], float(grid[i]), float(grid[i + 1])))
+        if slopes[i] > 0 >= slopes[i + 1] and (w := _stationary(relation, place, grid[i], grid[i + 1])) is not None:
             return _hard_edge(relation, w, min(w - start, smallest - w))
     return None
 
@@ -343,7 +369,8 @@ def jacobian_law(
         q: the fixed point's variance (any, for a homogeneous activation).
         depth: L, hidden layers; L factors W and L factors D.
         init: "orthogonal" (σ_w √max(1, N_l/N_{l−1}) times a Haar matrix) or "gaussian" (variance σ_w²/N_{l−1}).
-        input_ratio: N_0 over the width. Above 1 an orthogonal first layer is as a square one; a Gaussian one is Marchenko-Pastur.
+        input_ratio: N_0 over the width. Above 1 an orthogonal first layer is as a square one; a Gaussian one is
+            Marchenko-Pastur.
 
     Raises:
         ValueError: depth below 1, σ_w or the ratio not above 0, or what `slope_law` refuses.
@@ -413,5 +440,7 @@ def _single_layer(
     x = np.log(scale * y)
     below = np.cumsum(mass) - mass / 2
     widths = np.gradient(x)
-    curve = Curve(x, mass, mass / np.maximum(widths, 1e-300), below, -math.inf, math.log(scale * law.sup), float(mass.sum()))
+    curve = Curve(
+        x, mass, mass / np.maximum(widths, 1e-300), below, -math.inf, math.log(scale * law.sup), float(mass.sum())
+    )
     return JacobianLaw(1, zero, atoms, curve, scale * law.sup, moments)

@@ -1,8 +1,10 @@
-"""A spectral density as the boundary value of an analytic relation, followed along the curve on which the eigenvalue is real.
+"""A spectral density as the boundary value of an analytic relation, followed along the curve on which the eigenvalue is
+real.
 
-Free products (and free products with shifts) give the eigenvalue λ and M = E[λ'/(λ − λ')] as explicit functions of an auxiliary complex w. From
-the upper edge, where dλ/dw = 0 on the real axis, the curve of real λ leaves into the lower half-plane; on it the density of ln λ is Im M/π. The
-curve is stepped along coarsely, then filled with Gauss nodes in ln λ, all polished together by Newton's method.
+Free products (and free products with shifts) give the eigenvalue λ and M = E[λ'/(λ − λ')] as explicit functions of an
+auxiliary complex w. From the upper edge, where dλ/dw = 0 on the real axis, the curve of real λ leaves into the lower
+half-plane; on it the density of ln λ is Im M/π. The curve is stepped along coarsely, then filled with Gauss nodes in ln
+λ, all polished together by Newton's method.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 Evaluation = Callable[[Any], tuple[Any, Any, Any, Any]]
-"""u = ln w ↦ (ln λ up to 2πi, its derivative, M, its derivative): steps in ln w, as λ is nearly a power of w over long stretches."""
+"""u = ln w ↦ (ln λ up to 2πi, its derivative, M, its derivative): steps in ln w, as λ is nearly a power of w over long
+stretches.
+"""
 
 _STEP = 0.3
 _NODES = 6
@@ -103,7 +107,9 @@ class _Walk:
 
 @dataclass(frozen=True)
 class HardEdge:
-    """An end of the support where ln λ is stationary on the real axis: u = ln w there, ln λ, and its second derivative in u."""
+    """An end of the support where ln λ is stationary on the real axis: u = ln w there, ln λ, and its second derivative
+    in u.
+    """
 
     u: complex
     x: float
@@ -123,7 +129,9 @@ def _walk(
     u = start
     _, slope, m, m_slope = f(u)
     walk = _Walk([u], [x], [1 / slope])
-    turn = abs(u - leaving.u) if leaving is not None else math.inf  # distance to where dλ/dw = 0, by how fast it changes
+    turn = (
+        abs(u - leaving.u) if leaving is not None else math.inf
+    )  # distance to where dλ/dw = 0, by how fast it changes
     sign = -1.0 if down else 1.0
     for _ in range(_MAX_STEPS):
         if towards is not None and abs(u - towards.u) < 0.2 * room(towards.u):
@@ -157,20 +165,22 @@ def trace(
         f: the relation, for scalars and arrays of u.
         room: how far from u the relation is smooth; steps are in proportion to it.
         bottom: M as λ → 0: minus the mass above 0.
-        upper: the upper edge; or, where the density fades out instead of ending, (u, ln λ) of a real point above the support and a ln λ within
-            the bulk, from which the curve is then followed both ways.
+        upper: the upper edge; or, where the density fades out instead of ending, (u, ln λ) of a real point above the
+            support and a ln λ within the bulk, from which the curve is then followed both ways.
         lower: the edge where the law stops above 0, if it does.
 
     Raises:
         RuntimeError: the curve did not end; reported, rather than a law that is not one.
     """
     if isinstance(upper, HardEdge):
-        first = upper.u - 1j * _STEP / 2 * room(upper.u)
+        side = 1j if upper.u.imag < -1 else -1j  # the lower half of the w plane, seen from a negative or a positive w
+        first = upper.u + side * _STEP / 2 * room(upper.u)
         x = float(np.real(_residual(f(first)[0], upper.x))) + upper.x
         u = complex(_polish(f, first, x, 4))
         return _fill(f, _walk(f, room, u, x, bottom, True, upper, lower), upper, lower)
     far, x_far, x = upper
-    # Through the lower half of the λ plane, where u is an analytic function of ln λ, from above the support into the bulk.
+    # Through the lower half of the λ plane, where u is an analytic function of ln λ, from above the support into the
+    # bulk.
     u, at = complex(far), complex(x_far)
     for t in np.linspace(0, 1, 41)[1:]:
         target = x_far + (x - x_far) * t - 0.6j * math.sin(math.pi * t) * min(1.0, x_far - x)
@@ -191,9 +201,7 @@ def _fill(f: Evaluation, walk: _Walk, upper: HardEdge | None, lower: HardEdge | 
     t = _UNIT
     h00, h10 = (1 + 2 * t) * (1 - t) ** 2, t * (1 - t) ** 2
     h01, h11 = t**2 * (3 - 2 * t), t**2 * (t - 1)
-    guess = (
-        w[:-1, None] * h00 + (dx * d[:-1])[:, None] * h10 + w[1:, None] * h01 + (dx * d[1:])[:, None] * h11
-    )
+    guess = w[:-1, None] * h00 + (dx * d[:-1])[:, None] * h10 + w[1:, None] * h01 + (dx * d[1:])[:, None] * h11
     nodes = x[:-1, None] + dx[:, None] * t
     jacobian = np.broadcast_to(-dx[:, None], nodes.shape)
 

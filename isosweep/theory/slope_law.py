@@ -1,8 +1,10 @@
-"""The law of φ'(h)² for a Gaussian pre-activation h: the D² of the Jacobian's factors, with its Cauchy-like transform off and on the cut.
+"""The law of φ'(h)² for a Gaussian pre-activation h: the D² of the Jacobian's factors, with its Cauchy-like transform
+off and on the cut.
 
-z(w) = E[φ'²/(w − φ'²)] is needed for complex w arbitrarily close to the interval that φ'² covers. There a quadrature over real h meets a pole
-beside its path. The path is therefore moved into the complex plane, h → h + iκ(h) with κ of the sign of dφ'²/dh: every φ'² on it then lies in the
-upper half-plane, and one fixed set of complex nodes serves all w in the closed lower one to rounding.
+z(w) = E[φ'²/(w − φ'²)] is needed for complex w arbitrarily close to the interval that φ'² covers. There a quadrature
+over real h meets a pole beside its path. The path is therefore moved into the complex plane, h → h + iκ(h) with κ of
+the sign of dφ'²/dh: every φ'² on it then lies in the upper half-plane, and one fixed set of complex nodes serves all w
+in the closed lower one to rounding.
 """
 
 from __future__ import annotations
@@ -107,11 +109,14 @@ def _edges(activation: Activation, q: float, turning: list[float]) -> Array:
     unit = min(1.0, 1 / root)
     near = [p + s * 2.0**-k * unit for p in special for k in range(2, 9) for s in (-1, 1)]
     # A zero of φ' puts eigenvalues at 0 with a density like λ^{−1/2}: the mass below w is felt down to w = 1e-14.
-    zeros = [p for p, turn in zip(special, turning, strict=False) if abs(activation.phi_prime(np.array([turn]))[0]) < 1e-6]
+    zeros = [
+        p for p, turn in zip(special, turning, strict=False) if abs(activation.phi_prime(np.array([turn]))[0]) < 1e-6
+    ]
     near += [p + s * 3.0**-k * unit for p in zeros for k in range(5, 17) for s in (-1, 1)]
     edges = np.unique(np.concatenate([inner, outer, -outer, special, near]))
     edges = edges[np.abs(edges) <= _Z_REACH]
-    return edges[np.append(True, np.diff(edges) > 1e-11)]
+    kept: Array = edges[np.append(True, np.diff(edges) > 1e-11)]
+    return kept
 
 
 def _turning_points(activation: Activation, q: float) -> list[float]:
@@ -138,10 +143,15 @@ def _turning_points(activation: Activation, q: float) -> list[float]:
 
 
 def _shift(activation: Activation, h: NDArray[Any], q: float) -> NDArray[Any]:
-    """κ(h): along the gradient of φ'², at most 0.2 or a third of a standard deviation, and 0 at kinks, where the pieces of the path meet."""
+    """κ(h): along the gradient of φ'², at most 0.2 or a third of a standard deviation, and 0 at kinks, where the pieces
+    of the path meet.
+    """
     first, second = activation.phi_prime(h), activation.phi_second(h)
+    larger = np.maximum(np.abs(first), np.abs(second))  # only the ratio matters; their squares would underflow
+    larger = np.where(larger > 0, larger, 1.0)
+    first, second = first / larger, second / larger
     scale = 4 * first**2 + second**2
-    kappa = _TILT * first * second / np.where(np.abs(scale) < 1e-280, 1.0, scale)
+    kappa = _TILT * first * second / np.where(scale == 0, 1.0, scale)
     kappa = kappa / np.sqrt(1 + (kappa / (0.35 * math.sqrt(q))) ** 2)
     for kink in activation.kinks:
         gap = (h - kink) ** 2
@@ -154,8 +164,8 @@ def slope_law(activation: Activation, q: float) -> SlopeLaw:
     """The law of φ'(√q z)².
 
     Raises:
-        ValueError: q is not above 0 and finite; the activation is discontinuous; or it is a user's whose φ' does not take complex arguments
-            (`analytic=True`), without which densities cannot be continued to the real axis.
+        ValueError: q is not above 0 and finite; the activation is discontinuous; or it is a user's whose φ' does not
+            take complex arguments (`analytic=True`), without which densities cannot be continued to the real axis.
     """
     if not (math.isfinite(q) and q > 0):
         raise ValueError(f"the law of φ'² needs a variance above 0 and finite, not q = {q!r}")
@@ -207,7 +217,9 @@ def slope_law(activation: Activation, q: float) -> SlopeLaw:
 
 
 def samples_of_square_slope(activation: Activation, q: float) -> tuple[Array, Array]:
-    """φ'² at the nodes of the Gaussian grid, with their masses, in increasing order: a one-layer orthogonal network's whole spectrum."""
+    """φ'² at the nodes of the Gaussian grid, with their masses, in increasing order: a one-layer orthogonal network's
+    whole spectrum.
+    """
     z, w = gaussian_grid(tuple(k / math.sqrt(q) for k in activation.kinks if k != 0), q > 1e8)
     y = activation.phi_prime(math.sqrt(q) * z) ** 2
     order = np.argsort(y, kind="stable")

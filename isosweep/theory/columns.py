@@ -1,0 +1,149 @@
+"""The `theory_*` columns of a run, beside its measurements: a number where theory applies, and in `theory_note` the
+reason where it does not.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from isosweep.theory.activations import activation as named
+from isosweep.theory.finite_width import log_growth, zero_mass
+from isosweep.theory.mean_field import variance_map_slope
+from isosweep.theory.predict import FINITE_WIDTH_LIMIT, Likelihood, Network, predict_network
+from isosweep.theory.propagation import propagate
+from isosweep.theory.slope_law import slope_law
+
+__all__ = ["COLUMNS", "residual", "theory_columns"]
+
+COLUMNS = (
+    "theory_q_star",
+    "theory_chi",
+    "theory_c_star",
+    "theory_xi_q",
+    "theory_xi_c",
+    "theory_xi_grad",
+    "theory_phase",
+    "theory_jacobian_mean",
+    "theory_jacobian_variance",
+    "theory_jacobian_s_max",
+    "theory_jacobian_zero_mass",
+    "theory_fisher_trace",
+    "theory_fisher_lambda_max",
+    "theory_kappa_1",
+    "theory_kappa_2",
+    "theory_learning_rate_max",
+    "theory_note",
+)
+"""Every column, in order; all are floats but `theory_phase` and `theory_note`."""
+
+_OFF_FIXED_POINT = 0.02
+"""By how much the product of the layers' own multipliers may differ from χ^L before the law at q* is not theirs."""
+
+
+@lru_cache(maxsize=65536)
+def theory_columns(
+    *,
+    activation: str,
+    negative_slope: float | None,
+    init: str,
+    gain: float,
+    bias_std: float,
+    depth: int,
+    width: int,
+    inputs: int,
+    samples: int,
+    outputs: int,
+    likelihood: str,
+    input_mean_square: float,
+    input_correlation: float = 0.0,
+    q_star: float | None = None,
+) -> dict[str, float | str | None]:
+    """One run's columns. The dictionary is shared by all runs of these settings: copy before changing it.
+
+    Args:
+        gain, bias_std: σ_w and σ_b as the run uses them.
+        inputs: the input dimension.
+        samples, outputs: n and C of the measured Fisher matrix.
+        input_mean_square: mean |x|²/N_0 of the inputs after the data's scale.
+        input_correlation: mean correlation of two of them.
+        q_star: of a run put on the critical line by q*; else None.
+
+    Raises:
+        ValueError: settings outside their range.
+    """
+    row: dict[str, float | str | None] = dict.fromkeys(COLUMNS)
+    if init not in ("orthogonal", "gaussian"):
+        row["theory_note"] = f"no theory for init {init}"
+        return row
+    phi = named(activation, negative_slope)
+    kind: Likelihood = "categorical" if likelihood == "categorical" else "gaussian"
+    network = Network(
+        phi,
+        gain,
+        bias_std,
+        q_star,
+        depth,
+        width,
+        "orthogonal" if init == "orthogonal" else "gaussian",
+        samples,
+        outputs,
+        inputs,
+        input_mean_square,
+        input_correlation,
+        kind,
+    )
+    p = predict_network(network)
+    reasons = list(p.notes)
+    for name in ("q_star", "chi", "c_star", "xi_q", "xi_c", "xi_grad", "phase", "kappa_1", "kappa_2"):
+        row[f"theory_{name}"] = getattr(p, name)
+    try:
+        signal = propagate(phi, gain, bias_std, depth, input_mean_square, input_correlation)
+    except (ValueError, OverflowError) as error:
+        row["theory_note"] = "; ".join(dict.fromkeys([*reasons, str(error)]))
+        return row
+    logs = np.log(np.maximum(gain**2 * signal.slope, 1e-300))
+    with np.errstate(over="ignore"):
+        mean = float(np.exp(logs.sum())) * max(1.0, width / inputs)
+    row["theory_jacobian_mean"] = mean if math.isfinite(mean) else None
+
+    q = 1.0 if phi.homogeneous else p.q_star
+    dominated = False
+    if q:
+        law = slope_law(phi, q)
+        dominated = log_growth(law, width, depth, gain, init).variance > FINITE_WIDTH_LIMIT
+        unstable = not phi.homogeneous and abs(variance_map_slope(phi, q, gain)) > 1 + 1e-9
+        away = abs(float(logs.sum()) - depth * math.log(gain**2 * law.moments[0]))
+        if away > _OFF_FIXED_POINT:
+            reasons.append(
+                f"Jacobian: the layers are not at q*, their multipliers' product is off by {away:.2g} in its logarithm"
+            )
+        elif not unstable and not dominated:
+            row["theory_jacobian_variance"] = p.jacobian_variance
+            row["theory_jacobian_s_max"] = p.jacobian_s_max
+        row["theory_jacobian_zero_mass"] = zero_mass(width, 1 - law.zero_mass, depth) if law.zero_mass else 0.0
+    if not dominated and p.fisher_mean is not None:
+        sizes = np.array([inputs] + [width] * depth)
+        trace = outputs * float(np.sum((sizes * signal.x + 1) * signal.back))
+        if kind == "categorical" and p.kappa_1:
+            trace *= p.fisher_mean * width / p.kappa_1 / outputs  # β_1 in the place of C
+        row["theory_fisher_trace"] = trace if math.isfinite(trace) else None
+        row["theory_fisher_lambda_max"] = p.fisher_lambda_max
+        row["theory_learning_rate_max"] = p.learning_rate_max
+    row["theory_note"] = "; ".join(dict.fromkeys(reasons)) or None
+    return row
+
+
+def residual(measured: ArrayLike, predicted: float | None) -> float | None:
+    """(mean over seeds − prediction) in units of the spread over seeds; None with fewer than two seeds, no prediction,
+    or no spread.
+    """
+    values = np.asarray(measured, float)
+    values = values[np.isfinite(values)]
+    if predicted is None or len(values) < 2:
+        return None
+    spread = float(values.std(ddof=1))
+    return (float(values.mean()) - predicted) / spread if spread > 0 else None

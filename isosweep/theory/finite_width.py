@@ -1,0 +1,91 @@
+"""What finite width does to the Jacobian, where it is known: exact zeros, and the growth of one vector or of all.
+
+Zeros: a layer passes at most as many directions as it has units with φ' ≠ 0, so the rank is the smallest of L counts,
+binomial ones at independent units. Growth: for Gaussian weights ‖Ju‖² is a product of independent χ² variables, whose
+logarithms add up (Cohen & Newman 1984).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isosweep.theory.slope_law import SlopeLaw
+
+__all__ = ["LogGrowth", "gaussian_log_growth", "log_growth", "lyapunov_exponents", "zero_mass"]
+
+
+@lru_cache(maxsize=4096)
+def zero_mass(width: int, active: float, depth: int) -> float:
+    """The expected share of exact zeros: 1 − E min of `depth` counts, binomial (width, active), over the width.
+
+    Args:
+        active: the probability that φ' ≠ 0, ½ for ReLU, erf(1/√(2q)) for hard-tanh.
+
+    Raises:
+        ValueError: width or depth below 1, or a probability outside [0, 1].
+    """
+    if width < 1 or depth < 1:
+        raise ValueError(f"width and depth are 1 or more, not {width} and {depth}")
+    if not 0 <= active <= 1:
+        raise ValueError(f"a probability is between 0 and 1, not {active!r}")
+    if active == 1:
+        return 0.0
+    from scipy.special import bdtrc
+
+    # E min = Σ_{k≥1} P(min ≥ k) = Σ_k P(one count ≥ k)^L
+    at_least = bdtrc(np.arange(width), width, active)
+    return float(1 - np.sum(at_least**depth) / width)
+
+
+@dataclass(frozen=True)
+class LogGrowth:
+    """Mean and variance over seeds of ln‖Ju‖² for a unit vector u; `exact`, or to leading order in 1/width."""
+
+    mean: float
+    variance: float
+    exact: bool
+
+
+def gaussian_log_growth(width: int, depth: int, sigma_w: float = 1.0) -> LogGrowth:
+    """Linear Gaussian networks: mean L[ln σ_w² + ψ(N/2) − ln(N/2)], variance L ψ'(N/2), exactly."""
+    if width < 1 or depth < 1:
+        raise ValueError(f"width and depth are 1 or more, not {width} and {depth}")
+    from scipy.special import digamma, polygamma
+
+    half = width / 2
+    mean = depth * (2 * math.log(sigma_w) + float(digamma(half)) - math.log(half))
+    return LogGrowth(mean, depth * float(polygamma(1, half)), True)
+
+
+def log_growth(law: SlopeLaw, width: int, depth: int, sigma_w: float, init: str = "gaussian") -> LogGrowth:
+    """Any activation, to leading order in 1/N: each layer multiplies ‖u‖² by σ_w²/N Σ φ'² g², g Gaussian.
+
+    The relative variance of that factor is v = (3μ_2/μ_1² − 1)/N, for orthogonal weights (3μ_2/μ_1² − 3)/N as Σ g² is
+    fixed there; then the mean is L(ln χ − v/2) and the variance L v.
+    """
+    if law.sup == law.inf:
+        if init == "gaussian":
+            return gaussian_log_growth(width, depth, sigma_w * math.sqrt(law.sup))
+        return LogGrowth(depth * math.log(sigma_w**2 * law.sup), 0.0, True)
+    ratio = law.moments[1] / law.moments[0] ** 2
+    v = (3 * ratio - (1 if init == "gaussian" else 3)) / width
+    chi = sigma_w**2 * law.moments[0]
+    return LogGrowth(depth * (math.log(chi) - v / 2), depth * v, False)
+
+
+def lyapunov_exponents(width: int, sigma_w: float = 1.0) -> NDArray[np.float64]:
+    """ln s_i per layer of a long product of square Gaussian matrices, largest first: ½[ln(2σ_w²/N) + ψ((N − i + 1)/2)]
+    (Newman 1986).
+    """
+    if width < 1:
+        raise ValueError(f"width is 1 or more, not {width}")
+    from scipy.special import digamma
+
+    i = np.arange(1, width + 1)
+    result: NDArray[np.float64] = (math.log(2 * sigma_w**2 / width) + digamma((width - i + 1) / 2)) / 2
+    return result

@@ -1,0 +1,370 @@
+"""Everything that theory says of one network, in the fields of `isosweep predict --json`, with a note for each that it
+cannot say.
+
+Runs of a sweep share nearly all of it: fixed points, slope laws, chains of layers and edges are computed once for the
+settings they depend on and read off by every run (bounded caches, per process).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from isosweep.theory.activations import Activation
+from isosweep.theory.activations import activation as named
+from isosweep.theory.critical_line import critical_at_variance
+from isosweep.theory.depth_scale import Phase, depth_scales, phase
+from isosweep.theory.finite_width import log_growth
+from isosweep.theory.jacobian_law import Init, JacobianLaw, jacobian_edge, jacobian_law, jacobian_variance
+from isosweep.theory.karakida import karakida
+from isosweep.theory.mean_field import gradient_multiplier, variance_fixed_point, variance_map_slope
+from isosweep.theory.slope_law import slope_law
+from isosweep.theory.softmax_fisher import softmax_fisher
+
+__all__ = ["FINITE_WIDTH_LIMIT", "SCHEMA_VERSION", "Likelihood", "Network", "Prediction", "predict", "predicted_law"]
+
+SCHEMA_VERSION = 1
+
+Likelihood = Literal["gaussian", "categorical"]
+
+FINITE_WIDTH_LIMIT = 0.5
+"""The variance of ln‖Ju‖² over seeds above which the wide limit says little of one network: it is L/N times the law's
+own spread.
+"""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a prediction depends on.
+
+    Attributes:
+        activation: φ.
+        sigma_w, sigma_b: gain and standard deviation of the biases.
+        q_star: the fixed point asked for; None takes the one that the variance map has.
+        depth, width: hidden layers and their units.
+        init: "orthogonal" or "gaussian".
+        samples, outputs: of the Fisher matrix.
+        inputs: the input dimension; None is the width.
+        mean_square, correlation: of the inputs, |x|²/N_0 and the correlation of two of them.
+        likelihood: "gaussian" or "categorical".
+    """
+
+    activation: Activation
+    sigma_w: float
+    sigma_b: float
+    q_star: float | None
+    depth: int
+    width: int
+    init: Init = "orthogonal"
+    samples: int = 100
+    outputs: int = 10
+    inputs: int | None = None
+    mean_square: float = 1.0
+    correlation: float = 0.0
+    likelihood: Likelihood = "gaussian"
+
+    @property
+    def input_ratio(self) -> float:
+        return (self.inputs or self.width) / self.width
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The predicted numbers; None where theory has none or the number is infinite, with the reason in `notes`.
+
+    Attributes:
+        sigma_w, sigma_b: gain and standard deviation of the biases.
+        q_star: the fixed point of the pre-activations' variance.
+        chi: the gradient multiplier there.
+        c_star: the correlation two inputs tend to.
+        xi_q, xi_c, xi_grad: depth scales, in layers.
+        phase: "ordered", "critical" or "chaotic".
+        jacobian_variance: variance of the squared singular values of ∂x^L/∂x^0 (square layers).
+        jacobian_s_max: the largest singular value in the wide limit.
+        fisher_mean: mean eigenvalue over all parameters.
+        fisher_lambda_max: the largest eigenvalue (of the C largest, the mean, for a Gaussian likelihood).
+        kappa_1, kappa_2: Karakida's layer sums.
+        learning_rate_max: 2/λ_max.
+        notes: why a field is empty, and under which conditions the others hold.
+    """
+
+    sigma_w: float
+    sigma_b: float
+    q_star: float | None
+    chi: float | None
+    c_star: float | None
+    xi_q: float | None
+    xi_c: float | None
+    xi_grad: float | None
+    phase: Phase | None
+    jacobian_variance: float | None
+    jacobian_s_max: float | None
+    fisher_mean: float | None
+    fisher_lambda_max: float | None
+    kappa_1: float | None
+    kappa_2: float | None
+    learning_rate_max: float | None
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: a list of notes, no infinities."""
+        fields = asdict(self)
+        fields["notes"] = list(self.notes)
+        return fields
+
+
+def _counts(**counts: int | None) -> None:
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be 1 or more, not {value}")
+
+
+def predict(
+    activation: str | Activation,
+    *,
+    depth: int,
+    width: int,
+    sigma_w: float | None = None,
+    sigma_b: float | None = None,
+    q_star: float | None = None,
+    negative_slope: float | None = None,
+    init: Init = "orthogonal",
+    samples: int = 100,
+    outputs: int = 10,
+    inputs: int | None = None,
+    input_mean_square: float = 1.0,
+    input_correlation: float = 0.0,
+    likelihood: Likelihood = "gaussian",
+) -> Prediction:
+    """Predict one network.
+
+    Args:
+        activation: a name of `ACTIVATIONS` (with `negative_slope` for leaky_relu) or an `Activation`.
+        sigma_w, sigma_b: the gain, and the biases' standard deviation (0 if None); or else
+        q_star: the network on the critical line with this fixed point.
+        depth, width: hidden layers and units in each.
+        samples, outputs: n and C of the Fisher matrix.
+        inputs: input dimension; the width if None.
+        input_mean_square, input_correlation: |x|²/N_0, and the correlation of two inputs.
+
+    Raises:
+        ValueError: neither or both of sigma_w and q_star, or a value outside its range; the message says which and why.
+        NoCriticalPoint: the critical line has no such point.
+    """
+    phi = named(activation, negative_slope) if isinstance(activation, str) else activation
+    _counts(depth=depth, width=width, samples=samples, outputs=outputs, inputs=inputs)
+    if init not in ("orthogonal", "gaussian"):
+        raise ValueError(f"init is orthogonal or gaussian, not {init!r}")
+    if likelihood not in ("gaussian", "categorical"):
+        raise ValueError(f"the likelihood is gaussian or categorical, not {likelihood!r}")
+    if (sigma_w is None) == (q_star is None):
+        raise ValueError(
+            "give either the gain (sigma_w, with sigma_b) or q_star, which puts the network on the critical line"
+        )
+    if q_star is not None:
+        if sigma_b is not None:
+            raise ValueError("q_star fixes sigma_b: give one of them")
+        point = critical_at_variance(phi, float(q_star))
+        sigma_w, sigma_b, q_star = point.sigma_w, point.sigma_b, float(q_star)
+    assert sigma_w is not None
+    if not (math.isfinite(sigma_w) and sigma_w > 0):
+        raise ValueError(f"the gain σ_w must be above 0 and finite, not {sigma_w!r}")
+    network = Network(
+        phi,
+        float(sigma_w),
+        float(sigma_b or 0.0),
+        q_star,
+        depth,
+        width,
+        init,
+        samples,
+        outputs,
+        inputs,
+        float(input_mean_square),
+        float(input_correlation),
+        likelihood,
+    )
+    return predict_network(network)
+
+
+@dataclass(frozen=True)
+class _Signal:
+    """The part that depends on (φ, σ_w, σ_b, q*) alone; `law_q` is a variance whose slope law holds in every layer, if
+    there is one.
+    """
+
+    q_star: float | None
+    law_q: float | None
+    chi: float | None
+    c_star: float | None
+    xi: tuple[float, float, float]
+    phase: Phase | None
+    notes: tuple[str, ...]
+
+
+@lru_cache(maxsize=65536)
+def _signal(phi: Activation, sigma_w: float, sigma_b: float, asked: float | None) -> _Signal:
+    nothing = (math.nan, math.nan, math.nan)
+    if phi.discontinuous:
+        note = (
+            f"{phi.label} is discontinuous: χ is infinite, and gradients, Jacobian and Fisher matrix have no wide limit"
+        )
+        fixed = variance_fixed_point(phi, sigma_w, sigma_b)
+        q = fixed.q_star if fixed.kind == "point" else None
+        return _Signal(q, None, None, None, nothing, None, (note,))
+    fixed = variance_fixed_point(phi, sigma_w, sigma_b)
+    notes: list[str] = []
+    q = asked if asked is not None else fixed.q_star
+    if fixed.kind != "point":
+        notes.append(f"q*: {fixed.explain()}")
+    if phi.homogeneous:
+        # φ' and, without biases, the correlation map do not depend on the variance.
+        chi = gradient_multiplier(phi, 1.0, sigma_w)
+        finite = q if q is not None and math.isfinite(q) else None
+        if sigma_b == 0:
+            notes.append(
+                "c*: every correlation is kept"
+                if phi.odd
+                else "c*: approached like a power of the depth; ξ_c is infinite"
+            )
+            slope = variance_map_slope(phi, 1.0, sigma_w)
+            scale = math.inf if abs(slope - 1) < 1e-9 else 1 / abs(math.log(slope)) if slope > 0 else 0.0
+            grad = math.inf if abs(chi - 1) < 1e-9 else 1 / abs(math.log(chi)) if chi > 0 else 0.0
+            c_star = None if phi.odd else 1.0
+            return _Signal(finite, 1.0, chi, c_star, (scale, math.inf, grad), phase(chi), tuple(notes))
+        if finite is None:
+            grad = math.inf if abs(chi - 1) < 1e-9 else 1 / abs(math.log(chi))
+            return _Signal(None, 1.0, chi, None, (math.nan, math.nan, grad), phase(chi), tuple(notes))
+    if q is None or not math.isfinite(q):
+        return _Signal(None, None, None, None, nothing, None, tuple(notes))
+    if q == 0:
+        chi = gradient_multiplier(phi, 0.0, sigma_w)
+        notes.append(
+            "q* = 0: χ is its limit; c* is the inputs' own correlation; "
+            "the Jacobian's law in the layers before the limit is another one"
+        )
+        grad = math.inf if abs(chi - 1) < 1e-9 else 1 / abs(math.log(chi)) if chi > 0 else 0.0
+        return _Signal(0.0, None, chi, None, (grad, math.inf, grad), phase(chi), tuple(notes))
+    scales = depth_scales(phi, q, sigma_w, sigma_b)
+    if abs(variance_map_slope(phi, q, sigma_w)) > 1 + 1e-9:
+        notes.append(f"q* = {q:g} is unstable: the variance map's slope there is above 1, and deep networks leave it")
+    return _Signal(
+        q, q, scales.chi, scales.c_star, (scales.xi_q, scales.xi_c, scales.xi_grad), scales.phase, tuple(notes)
+    )
+
+
+def _finite(value: float | None, name: str, notes: list[str]) -> float | None:
+    """None for an infinity, which gets a note, or for a NaN, which has one already."""
+    if value is None or math.isnan(value):
+        return None
+    if math.isinf(value):
+        notes.append(f"{name} is infinite")
+        return None
+    return value
+
+
+@lru_cache(maxsize=65536)
+def predict_network(network: Network) -> Prediction:
+    """`predict` for settings already resolved; what a sweep's runs are sent through."""
+    n = network
+    signal = _signal(n.activation, n.sigma_w, n.sigma_b, n.q_star)
+    notes = list(signal.notes)
+    variance = s_max = None
+    if signal.law_q is not None:
+        try:
+            law = slope_law(n.activation, signal.law_q)
+            edge = jacobian_edge(n.activation, signal.law_q, n.sigma_w, n.depth, n.init, n.input_ratio)
+            s_max = _finite(math.sqrt(edge), "jacobian_s_max", notes)
+            variance = _finite(jacobian_variance(law, n.sigma_w, n.depth, n.init), "jacobian_variance", notes)
+            spread = log_growth(law, n.width, n.depth, n.sigma_w, n.init).variance
+            if spread > FINITE_WIDTH_LIMIT:
+                notes.append(
+                    f"finite width dominates: ln‖Ju‖² varies by {spread:.3g} over seeds at depth {n.depth} and width {n.width}"
+                )
+        except (ValueError, OverflowError) as error:
+            notes.append(f"Jacobian: {error}")
+    mean = top = kappa_1 = kappa_2 = rate = None
+    if not n.activation.discontinuous:
+        try:
+            kappa_1, kappa_2, mean, top, rate = _fisher(n, notes)
+        except (ValueError, OverflowError) as error:
+            notes.append(f"Fisher: {error}")
+    return Prediction(
+        n.sigma_w,
+        n.sigma_b,
+        signal.q_star,
+        signal.chi,
+        signal.c_star,
+        _finite(signal.xi[0], "xi_q", notes),
+        _finite(signal.xi[1], "xi_c", notes),
+        _finite(signal.xi[2], "xi_grad", notes),
+        signal.phase,
+        variance,
+        s_max,
+        mean,
+        top,
+        kappa_1,
+        kappa_2,
+        rate,
+        tuple(notes),
+    )
+
+
+def _fisher(n: Network, notes: list[str]) -> tuple[float | None, ...]:
+    """κ_1, κ_2, mean, λ_max, 2/λ_max."""
+    law = karakida(
+        n.activation,
+        n.sigma_w,
+        n.sigma_b,
+        n.depth,
+        n.width,
+        samples=n.samples,
+        outputs=n.outputs,
+        inputs=n.inputs,
+        mean_square=n.mean_square,
+        correlation=n.correlation,
+    )
+    one = _finite(law.kappa_1, "kappa_1", notes)
+    two = _finite(law.kappa_2, "kappa_2", notes)
+    if one is None or two is None:
+        return one, two, None, None, None
+    mean, top = law.mean, law.lambda_max
+    if n.likelihood == "categorical":
+        if n.outputs < 2:
+            raise ValueError("a categorical likelihood needs 2 outputs or more")
+        softmax = softmax_fisher(
+            n.activation,
+            n.sigma_w,
+            n.sigma_b,
+            n.depth,
+            n.width,
+            samples=n.samples,
+            outputs=n.outputs,
+            inputs=n.inputs,
+            mean_square=n.mean_square,
+            correlation=n.correlation,
+        )
+        mean, top = softmax.mean, softmax.lambda_max
+    if law.kappa_2 <= 1e-12 * law.kappa_1 and n.samples > 1:
+        notes.append(
+            "fisher_lambda_max: κ_2 is 0 (odd activation, no biases, uncorrelated inputs): no outlier to predict"
+        )
+        return one, two, mean, None, None
+    return one, two, mean, top, 2 / top
+
+
+def predicted_law(network: Network) -> JacobianLaw | None:
+    """The Jacobian's whole law at the network's fixed point, density included; None where there is no fixed point to
+    take it at.
+
+    Raises:
+        ValueError, RuntimeError: as `jacobian_law`.
+    """
+    signal = _signal(network.activation, network.sigma_w, network.sigma_b, network.q_star)
+    if signal.law_q is None:
+        return None
+    return jacobian_law(
+        network.activation, signal.law_q, network.sigma_w, network.depth, network.init, network.input_ratio
+    )
