@@ -24,6 +24,8 @@ __all__ = ["ZERO_EXPONENT", "Graded", "graded_triangle"]
 
 # The exponent of a row that is exactly zero.
 ZERO_EXPONENT = -(2**40)
+# Rows of a block of a product of triangular matrices.
+PRODUCT_ROWS = 80
 # Columns whose norms differ by more than this factor are equilibrated.
 COLUMN_RANGE = 64.0
 
@@ -58,23 +60,37 @@ def graded_triangle(factors: list[Factor], samples: int) -> Graded:
         if index == 0:
             # The largest columns first, as the rows.
             matrix = matrix[..., torch.linalg.vector_norm(matrix, dim=-2).argsort(descending=True, stable=True)]
-        batch = matrix.expand(samples, -1, -1) if matrix.ndim == 2 else matrix
-        if order is not None:
-            batch = batch.gather(2, order[:, None, :].expand(-1, batch.shape[1], -1))
+        rows = _row_order(matrix, factor.diagonal, samples)
+        batch = _permuted(matrix, rows, order)
         if reflectors is not None and graded is not None:
             batch = torch.ormqr(*reflectors, batch, left=False)[:, :, : graded.rows.shape[1]]
-        sizes = torch.linalg.vector_norm(matrix, dim=-1).expand(samples, -1)
         if factor.diagonal is not None:
-            sizes = sizes * factor.diagonal.abs()
-        order = sizes.argsort(dim=1, descending=True, stable=True)
-        batch = batch.gather(1, order[:, :, None].expand(-1, -1, batch.shape[2]))
-        if factor.diagonal is not None:
-            batch = batch * factor.diagonal.expand(samples, -1).gather(1, order)[:, :, None]
+            batch = batch * factor.diagonal.expand(samples, -1).gather(1, rows)[:, :, None]
+        order = rows
         packed, tau = torch.geqrf(batch)
         reflectors = packed[:, :, : tau.shape[1]], tau
         graded = _multiply(packed[:, : min(packed.shape[1:])].triu(), graded)
     assert graded is not None
     return graded
+
+
+def _row_order(matrix: Tensor, diagonal: Tensor | None, samples: int) -> Tensor:
+    """The rows of diag(d) A by size, the largest first, (samples, out)."""
+    sizes = torch.linalg.vector_norm(matrix, dim=-1).expand(samples, -1)
+    if diagonal is not None:
+        sizes = sizes * diagonal.abs()
+    order: Tensor = sizes.argsort(dim=1, descending=True, stable=True)
+    return order
+
+
+def _permuted(matrix: Tensor, rows: Tensor, columns: Tensor | None) -> Tensor:
+    """Each sample's matrix with its rows and columns in the given orders, (samples, out, in)."""
+    if matrix.ndim == 3:
+        batch = matrix.gather(1, rows[:, :, None].expand_as(matrix))
+        return batch if columns is None else batch.gather(2, columns[:, None, :].expand_as(batch))
+    if columns is None:
+        return matrix[rows]
+    return matrix[rows[:, :, None], columns[:, None, :]]
 
 
 def _equilibrated(factors: list[Factor]) -> list[Factor]:
@@ -109,8 +125,20 @@ def _multiply(triangle: Tensor, graded: Graded | None) -> Graded:
     # Row i only meets rows j ≥ i, so their largest exponent is its scale: nothing overflows, and what underflows is
     # below 2^-1000 of the row.
     scales = graded.exponents.flip(1).cummax(dim=1).values.flip(1)[:, : triangle.shape[1]]
-    shift = (graded.exponents[:, None, :] - scales[:, :, None]).clamp(-1074, 0)
-    return _normalise(torch.ldexp(triangle, shift) @ graded.rows, scales)
+    shift = (graded.exponents[:, None, :] - scales[:, :, None]).clamp(-1000, 0)
+    return _normalise(_triangular_product(triangle * torch.exp2(shift), graded.rows), scales)
+
+
+def _triangular_product(left: Tensor, right: Tensor) -> Tensor:
+    """The product of two upper triangular matrices, rows by blocks: what is below the diagonal is not multiplied."""
+    size = left.shape[1]
+    if size < 2 * PRODUCT_ROWS:
+        return left @ right
+    product = right.new_zeros(right.shape[0], size, right.shape[2])
+    for start in range(0, size, PRODUCT_ROWS):
+        block = slice(start, start + PRODUCT_ROWS)
+        product[:, block, start:] = left[:, block, start:] @ right[:, start:, start:]
+    return product
 
 
 def _normalise(rows: Tensor, exponents: Tensor) -> Graded:
@@ -118,6 +146,6 @@ def _normalise(rows: Tensor, exponents: Tensor) -> Graded:
     _, shift = torch.frexp(largest)
     alive = largest > 0
     shift = torch.where(alive, shift, 0)
-    rows = torch.ldexp(rows, -shift[:, :, None])
+    rows = rows * torch.ldexp(torch.ones_like(largest), -shift)[:, :, None]
     zero = torch.full_like(exponents, ZERO_EXPONENT)
     return Graded(rows, torch.where(alive, exponents + shift, zero))
