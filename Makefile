@@ -40,7 +40,7 @@ bench: install
 	$(BIN)/python -m benchmarks
 
 docs: install
-	$(BIN)/python -m isosweep.docs docs
+	$(BIN)/python -m isosweep.reference docs
 
 # A private two-node Slurm on this machine, for trying a launch: it prints what to export.
 slurm-up: install

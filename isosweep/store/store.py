@@ -13,6 +13,7 @@ The file system is the only database. Everything is published once under an excl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -96,14 +97,13 @@ class Store:
         if not header:
             if self.root.is_dir() and any(self.root.iterdir()):
                 raise StoreError(f"{self.root} is not empty and is no store: give an empty or a new folder with --store")
-            if not os.access(place, os.W_OK | os.X_OK):
-                raise StoreError(f"cannot write the store {self.root}: no permission to write in {place}")
         probe = place / f"{TEMPORARY_PREFIX}probe-{os.getpid()}"
         try:
             probe.write_bytes(b"isosweep")
             probe.unlink()
         except OSError as error:
-            probe.unlink(missing_ok=True) if error.errno == 28 else None
+            with contextlib.suppress(OSError):  # a full disk takes the name but not the content
+                probe.unlink()
             raise StoreError(f"cannot write the store {self.root}: {_reason(error)}") from None
 
     def create(self) -> Store:

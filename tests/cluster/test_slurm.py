@@ -126,3 +126,9 @@ def test_a_surrounding_job_does_not_leak_into_the_submission(on_slurm: Command) 
     record = next((on_slurm.folder / "isosweep-store" / "jobs").rglob("*_submission.sh"))
     assert "--wckey" not in record.read_text()
     assert "--requeue" in record.read_text()
+
+
+def test_many_tasks_off_a_terminal_need_a_word(on_slurm: Command) -> None:
+    many = ["launch", "tiny.yaml", "--profile", "profile.toml", "--set", "seeds=600", "--runs-per-task", "1"]
+    assert "--yes" in on_slurm.run(*many, check=2).stderr
+    assert not store(on_slurm).root.exists()
