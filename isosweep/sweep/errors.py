@@ -6,7 +6,10 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Problem", "SpecError", "nearest"]
+__all__ = ["Problem", "SpecError", "in_order", "nearest", "short"]
+
+
+_WORDS = {None: "null", True: "true", False: "false"}
 
 
 def nearest(name: object, known: Iterable[str]) -> str | None:
@@ -15,9 +18,15 @@ def nearest(name: object, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def short(value: object) -> str:
+    """`value` as it is shown in a message: the words as YAML has them, not more than a line of it."""
+    text = _WORDS.get(value, repr(value)) if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}… ({len(text)} characters)"
+
+
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong: where (file, 1-based line and column, dotted key), what, what was expected, and the nearest known name."""
+    """One thing wrong: where (file, line and column from 1, dotted key), what, what was expected, the nearest name."""
 
     message: str
     key: str = ""
@@ -39,6 +48,11 @@ class Problem:
         if self.nearest:
             text += f"; did you mean {self.nearest!r}?"
         return text
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Each problem once, in the order of the file."""
+    return sorted(dict.fromkeys(problems), key=lambda p: (p.line or 0, p.column or 0))
 
 
 class SpecError(Exception):

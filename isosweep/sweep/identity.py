@@ -1,7 +1,7 @@
 """Run ids: what a run is, as 20 hexadecimal digits.
 
-An id is the beginning of SHA-256 over canonical JSON of the settings' identities, the seed and the measurement version. Nothing else enters: not the
-order of keys, nor how a number was spelled, nor the device, nor where files lie.
+An id is the beginning of SHA-256 over canonical JSON of the settings' identities, the seed and the measurement version.
+Nothing else enters: not the order of keys, nor how a number was spelled, nor the device, nor where files lie.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ __all__ = ["ID_DIGITS", "MEASUREMENT_VERSION", "MEASUREMENT_VERSIONS", "Identity
 
 ID_DIGITS = 20
 
-# Each version of what `execute` computes, and what changed with it. A change that moves any bit of any result gets a new one: the golden values of
-# tests/test_golden.py fail until it does.
+# Each version of what `execute` computes, and what changed with it. A change that moves any bit of any result gets a
+# new one: the golden values of tests/test_golden.py fail until it does.
 MEASUREMENT_VERSIONS: dict[int, str] = {
     1: "the first",
 }
@@ -32,7 +32,7 @@ def identity_text(settings: NetworkSettings | ModuleSettings | DataSettings | Me
 
 
 class Identity:
-    """Ids of the runs that share a network, data and measurement (each by its `identity_text`); the seed is what differs."""
+    """Ids of the runs that share a network, data and measurement (each by its `identity_text`), but not the seed."""
 
     __slots__ = ("_hash",)
 
@@ -49,4 +49,6 @@ class Identity:
 
 def run_id(run: Run, version: int = MEASUREMENT_VERSION) -> str:
     """The id of `run` under a measurement version (to find records of an older one)."""
-    return Identity(identity_text(run.network), identity_text(run.data), identity_text(run.measure), version).of(run.seed)
+    return Identity(identity_text(run.network), identity_text(run.data), identity_text(run.measure), version).of(
+        run.seed
+    )

@@ -1,8 +1,9 @@
 """Numbers of a sweep file: exact while they are combined, rounded once.
 
-A number may be written as an integer, a decimal or a fraction such as ``1/64``. Points of ``range`` and ``linspace`` are rational and are rounded to
-float64 once, so ``{linspace: [0.8, 1.6, 5]}`` is ``[0.8, 1.0, 1.2, 1.4, 1.6]`` to the last bit. Points of ``logspace`` are irrational: they are computed
-in 50 decimal digits and rounded to 15, which no platform's libm can change.
+A number may be written as an integer, a decimal or a fraction such as ``1/64``. Points of ``range`` and ``linspace``
+are rational and are rounded to float64 once, so ``{linspace: [0.8, 1.6, 5]}`` is ``[0.8, 1.0, 1.2, 1.4, 1.6]`` to the
+last bit. Points of ``logspace`` are irrational: they are computed in 50 decimal digits and rounded to 15, which no
+platform's libm can change.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import math
 import re
 from fractions import Fraction
 
-__all__ = ["arithmetic_range", "exact", "is_fraction", "linspace", "logspace", "number"]
+__all__ = ["arithmetic_range", "count", "exact", "is_fraction", "linspace", "logspace", "number"]
 
 _FRACTION = re.compile(r"\s*([+-]?\d+)\s*/\s*(\d+)\s*")
 _LOG_DIGITS = 15
-# More points than this in one axis is a slip of the pen (a step of 1e-9, say), and would fill the memory before anything could complain.
+# More points than this in one axis are a slip of the pen, and would fill the memory before anything could complain.
 _MOST_POINTS = 1_000_000
 
 
@@ -50,12 +51,12 @@ def exact(value: object) -> Fraction:
 
 
 def number(value: Fraction) -> int | float:
-    """`value` as an int where it is whole, else as the nearest float64.
+    """`value` as an int where it is whole and has 64 bits, else as the nearest float64.
 
     Raises:
         ValueError: the value overflows float64.
     """
-    if value.denominator == 1 and abs(value.numerator) < 2**53:
+    if value.denominator == 1 and abs(value.numerator) < 2**63:
         return value.numerator
     try:
         return float(value)  # int / int: rounded once, to nearest
@@ -63,17 +64,27 @@ def number(value: Fraction) -> int | float:
         raise ValueError("the number overflows float64 (which ends at 1.8e308)") from None
 
 
-def _count(n: object, what: str) -> int:
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f"{what}: the number of points must be a whole number of at least 1, found {n!r}")
-    if n > _MOST_POINTS:
-        raise ValueError(f"{what}: {n} points are more than the {_MOST_POINTS} an axis may have")
-    return n
+def count(n: object, what: str) -> int:
+    """`n` as the number of points of an axis.
+
+    Raises:
+        ValueError: not a whole number, below 1, or more than an axis may have.
+    """
+    try:
+        value = exact(n)
+    except ValueError:
+        value = Fraction(0)
+    if value.denominator != 1 or value < 1:
+        raise ValueError(f"{what} must be a whole number of at least 1, found {n!r}")
+    if value > _MOST_POINTS:
+        shown = f"{value.numerator:,}" if value < 10**15 else "more than 10^15"
+        raise ValueError(f"{what} is {shown}, and an axis may have at most {_MOST_POINTS:,} points")
+    return value.numerator
 
 
 def linspace(first: object, last: object, n: object) -> list[Fraction]:
     """`n` evenly spaced rational points from `first` to `last`, both included."""
-    a, b, n = exact(first), exact(last), _count(n, "linspace")
+    a, b, n = exact(first), exact(last), count(n, "the number of points of linspace")
     if n == 1:
         if a != b:
             raise ValueError("linspace with one point needs equal end points")
@@ -89,16 +100,16 @@ def arithmetic_range(start: object, stop: object, step: object) -> list[Fraction
     n = max(0, math.ceil((b - a) / d))
     if n == 0:
         raise ValueError(f"range [{start}, {stop}, {step}] is empty (stop is not included)")
-    return [a + i * d for i in range(_count(n, "range"))]
+    return [a + i * d for i in range(count(n, "the number of points of this range"))]
 
 
 def logspace(first: object, last: object, n: object) -> list[Fraction]:
-    """`n` points from `first` to `last`, both included, evenly spaced in the logarithm; inner points rounded to 15 significant digits.
+    """`n` points from `first` to `last`, both included, evenly spaced in the logarithm; inner ones have 15 digits.
 
     Raises:
         ValueError: an end point is not positive.
     """
-    a, b, n = exact(first), exact(last), _count(n, "logspace")
+    a, b, n = exact(first), exact(last), count(n, "the number of points of logspace")
     if a <= 0 or b <= 0:
         raise ValueError("logspace: both end points must be positive (they are the points themselves, not exponents)")
     if n == 1:

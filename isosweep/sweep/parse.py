@@ -1,4 +1,4 @@
-"""A document checked against the schema: pydantic's complaints turned into problems with a place, and single axes parsed by their field's type."""
+"""A document checked against the schema: pydantic's complaints with their place; single axes by their field's type."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
 from .document import Document, Path_
-from .errors import Problem, nearest
+from .errors import Problem, nearest, short
+from .numbers import exact, number
 from .schema import (
     AXES,
     DataSection,
@@ -25,7 +26,7 @@ from .schema import (
     expand_axis,
 )
 
-__all__ = ["AXIS_PATHS", "AxisError", "parse_axis", "problems_of"]
+__all__ = ["AXIS_PATHS", "AxisError", "parse_axis", "parse_bound", "problems_of"]
 
 AXIS_PATHS: dict[str, tuple[str, ...]] = {name: path for path, name in AXES.items()}
 
@@ -64,16 +65,14 @@ def _sentence(error: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
         return context["text"], None, context.get("nearest")
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", context["expected"])
-        return f"found {found!r}", "one of " + ", ".join(allowed), nearest(found, allowed)
+        return f"found {short(found)}", "one of " + ", ".join(allowed), nearest(found, allowed)
     if kind == "missing":
         return "this key is missing", None, None
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
         relation, bound = next(iter(context.items()))
-        words = {"gt": "greater than", "ge": "at least", "lt": "less than", "le": "at most"}
-        return f"found {found!r}", f"a number {words[relation]} {bound:g}", None
-    if kind == "string_pattern_mismatch":
-        return f"{found!r} is not of the right form", f"a match of {context['pattern']}", None
-    return f"found {found!r}" if _WORDS.get(kind) else error["msg"], _WORDS.get(kind), None
+        words = {"gt": "greater than", "ge": "of at least", "lt": "less than", "le": "of at most"}
+        return f"found {short(found)}", f"a number {words[relation]} {bound}", None
+    return f"found {short(found)}" if _WORDS.get(kind) else error["msg"], _WORDS.get(kind), None
 
 
 def _known_keys(path: tuple[str, ...]) -> list[str]:
@@ -84,7 +83,11 @@ def problems_of(error: ValidationError, document: Document, prefix: Path_ = ()) 
     """Every complaint of a `ValidationError` as a `Problem` with its place in the document."""
     for item in error.errors(include_url=False):
         # the discriminator's tags are no part of the file
-        location = tuple(p for i, p in enumerate(item["loc"]) if not (i == 1 and item["loc"][0] == "network" and p in ("dense", "module")))
+        location = tuple(
+            p
+            for i, p in enumerate(item["loc"])
+            if not (i == 1 and item["loc"][0] == "network" and p in ("dense", "module"))
+        )
         path = (*prefix, *location)
         if item["type"] == "extra_forbidden":
             parent = tuple(str(p) for p in location[:-1])
@@ -100,28 +103,40 @@ def problems_of(error: ValidationError, document: Document, prefix: Path_ = ()) 
 
 @cache
 def _adapter(name: str) -> TypeAdapter[Any]:
-    if name not in AXIS_PATHS:  # an argument of a user's module
-        from pydantic import BeforeValidator
-
-        return TypeAdapter(Annotated[tuple[Flag, ...], BeforeValidator(expand_axis)])
     *section, key = AXIS_PATHS[name]
     models: dict[tuple[str, ...], type[BaseModel]] = {path: models[0] for path, models in _SECTIONS.items()}
     models[("network",)] = ModuleSection if key == "module" else DenseSection
     models[()] = GridModel
     field = models[tuple(section)].model_fields[key]
-    return TypeAdapter(Annotated[(field.annotation, *field.metadata)])
+    kind: Any = field.annotation
+    for constraint in field.metadata:
+        kind = Annotated[kind, constraint]
+    return TypeAdapter(kind)
 
 
-def parse_axis(name: str, raw: Any) -> tuple[Any, ...]:
-    """The values that `raw` spells for the axis of this plain name, typed as the axis' own.
+@cache
+def _argument_adapter() -> TypeAdapter[Any]:
+    return TypeAdapter(Annotated[tuple[Flag, ...], BeforeValidator(expand_axis)])
+
+
+def parse_axis(name: str, raw: Any, *, argument: bool = False) -> tuple[Any, ...]:
+    """The values that `raw` spells for an axis, typed as the axis' own.
+
+    Args:
+        name: the axis' plain name; under the name ``seeds`` a lone number counts, as in the file.
+        raw: a value, a list or a generator.
+        argument: the axis is an argument of a user's module, whatever its name.
 
     Raises:
         AxisError: they do not fit.
     """
-    if name == "seed" and not isinstance(raw, (list, tuple, dict)):
+    if name == "seeds":
+        name = "seed"
+    elif name == "seed" and not isinstance(raw, (list, tuple, dict)):
         raw = [raw]  # `seed: 5` is the seed 5; only `seeds: 5` counts
+    adapter = _argument_adapter() if argument or name not in AXIS_PATHS else _adapter(name)
     try:
-        values: tuple[Any, ...] = _adapter(name).validate_python(raw)
+        values: tuple[Any, ...] | None = adapter.validate_python(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         index = next((p for p in first["loc"] if isinstance(p, int)), None)
@@ -130,3 +145,22 @@ def parse_axis(name: str, raw: Any) -> tuple[Any, ...]:
     if values is None:
         raise AxisError("no value is given")
     return values
+
+
+_NOT_NUMBERS = frozenset(
+    ("activation", "init", "checkpoint", "module", "data", "data_scale", "fisher_likelihood", "fisher_layers", "dtype")
+)
+
+
+def parse_bound(name: str, raw: Any, *, argument: bool = False) -> float:
+    """A bound of a range of values of the axis: any number, also one that the axis itself could not take.
+
+    Raises:
+        AxisError: not a number, or the axis' values are words.
+    """
+    if name in _NOT_NUMBERS and not argument:
+        raise AxisError(f"min and max bound numbers; the values of {name} are words")
+    try:
+        return float(number(exact(raw)))
+    except ValueError as error:
+        raise AxisError(str(error)) from None

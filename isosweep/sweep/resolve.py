@@ -1,4 +1,4 @@
-"""From a point of a grid to canonical settings: defaults filled in, gains and scales solved for, options without effect dropped."""
+"""From a point of a grid to canonical settings: defaults filled in, gains solved for, idle options dropped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.catalogue import CATALOGUE, Located, MissingData, locate
+from isosweep.data.catalogue import CATALOGUE, Located, MissingData, locate
+
 from .parse import AXIS_PATHS
 from .settings import (
     DataSettings,
@@ -19,7 +20,8 @@ from .settings import (
 from .user_module import UserModuleError, find_function
 
 if TYPE_CHECKING:
-    from ..theory.critical_line import CriticalPoint
+    from isosweep.theory.critical_line import CriticalPoint
+
     from .grid import Grid, Point
 
 __all__ = ["Impossible", "Resolver", "Settings"]
@@ -30,11 +32,12 @@ _NEGATIVE_SLOPE = 0.01
 _NETWORK = tuple(name for name, path in AXIS_PATHS.items() if path[0] == "network")
 _DATA = tuple(name for name, path in AXIS_PATHS.items() if path[0] == "data")
 _MEASURE = tuple(name for name, path in AXIS_PATHS.items() if path[0] == "measure")
+_NOT_NETWORK = frozenset((*_DATA, *_MEASURE, "seed"))
 # With these networks every variance is a fixed point, so that a free q* may be chosen.
 _FREE_Q_STAR = 1.0
 
 
-class Impossible(Exception):
+class Impossible(Exception):  # noqa: N818
     """A point that cannot be run: the axis at fault, and why."""
 
     def __init__(self, axis: str, message: str):
@@ -43,31 +46,40 @@ class Impossible(Exception):
 
 
 @cache
-def _critical(activation: str, negative_slope: float | None, q_star: float | None, bias_std: float | None) -> CriticalPoint:
-    from ..theory.activations import activation as law
-    from ..theory.critical_line import NoCriticalPoint, critical_at_bias, critical_at_variance
+def _critical(
+    activation: str, negative_slope: float | None, q_star: float | None, bias_std: float | None
+) -> CriticalPoint:
+    from isosweep.theory.activations import activation as law
+    from isosweep.theory.critical_line import NoCriticalPoint, critical_at_bias, critical_at_variance
 
     try:
         phi = law(activation, negative_slope)
         if q_star is not None:
             return critical_at_variance(phi, q_star)
         return critical_at_bias(phi, bias_std or 0.0)
-    except NoCriticalPoint as error:
+    except (ValueError, ArithmeticError) as error:
         where = "q_star" if q_star is not None else "gain"
-        raise Impossible(where, f"no critical point for {activation}: {error}") from None
+        what = "" if isinstance(error, NoCriticalPoint) else f"no critical point of {activation} was found: "
+        raise Impossible(where, f"{what}{error}") from None
 
 
 @cache
-def _fixed_point(activation: str, negative_slope: float | None, sigma_w: float, sigma_b: float) -> tuple[str, float | None]:
-    from ..theory.activations import activation as law
-    from ..theory.mean_field import variance_fixed_point
+def _fixed_point(
+    activation: str, negative_slope: float | None, sigma_w: float, sigma_b: float
+) -> tuple[str, float | None, str]:
+    """(kind, q*, in words)."""
+    from isosweep.theory.activations import activation as law
+    from isosweep.theory.mean_field import variance_fixed_point
 
-    found = variance_fixed_point(law(activation, negative_slope), sigma_w, sigma_b)
-    return found.kind, found.q_star
+    try:
+        found = variance_fixed_point(law(activation, negative_slope), sigma_w, sigma_b)
+    except (ValueError, ArithmeticError) as error:
+        return "none", None, str(error)
+    return found.kind, found.q_star, found.explain()
 
 
 class Resolver:
-    """Settings of the points of a grid. Equal parts of different points become one object, so that 100,000 runs stay cheap.
+    """Settings of the points of a grid. Equal parts of points become one object, so that 100,000 runs stay cheap.
 
     Attributes:
         used: axes given in the file that had an effect on some point.
@@ -87,18 +99,23 @@ class Resolver:
         """
         get = point.get
         module = get("module")
-        names = _NETWORK if module is None else tuple(n for n in point if n not in _DATA and n not in _MEASURE and n != "seed")
-        network_key = (module, tuple(map(get, names)), None if module is None else names)
+        network_key: tuple[Any, ...]
+        if module is None:
+            network_key = (None, *map(get, _NETWORK))
+        else:  # true and 1 are two values
+            network_key = tuple((n, v, v.__class__) for n, v in point.items() if n not in _NOT_NETWORK)
         data_key = (grid.root, tuple(map(get, _DATA)))
         measure_key = tuple(map(get, _MEASURE))
         measure = self._cached(("measure", measure_key), lambda: self._measure(point))
         located, samples, classes = self._cached(("data", data_key), lambda: self._data(grid, point))
-        self._cached(("samples", measure_key, data_key), lambda: self._check_samples(measure, samples))
+        self._cached(("samples", measure_key, data_key), lambda: self._check_measure(measure, samples, classes))
         build = self._dense if module is None else self._module
         network, scale, mean_square = self._cached(("network", network_key, get("data_scale")), lambda: build(point))
         data = self._cached(
             ("data", data_key, scale, mean_square),
-            lambda: DataSettings(located.name, samples, scale, mean_square, located.inputs, classes, located.checksum, located.root),
+            lambda: DataSettings(
+                located.name, samples, scale, mean_square, located.inputs, classes, located.checksum, located.root
+            ),
         )
         return network, data, measure
 
@@ -112,7 +129,7 @@ class Resolver:
                 value = error
             self._cache[key] = value
         if isinstance(value, Impossible):
-            raise value
+            raise value.with_traceback(None)
         return value
 
     def _measure(self, point: Point) -> MeasureSettings:
@@ -120,7 +137,10 @@ class Resolver:
         if n is None and m is None:
             raise Impossible("fisher_samples", "nothing is measured: expected fisher, jacobian, or both")
         if n is not None and m is not None and m > n:
-            raise Impossible("jacobian_samples", f"the Jacobian's {m} samples are the first of the Fisher's {n}: expected at most {n}")
+            raise Impossible(
+                "jacobian_samples",
+                f"the Jacobian's {m} samples are the first of the Fisher's {n}: expected at most {n}",
+            )
         fisher = None if n is None else FisherSettings(n, point["fisher_likelihood"], point["fisher_layers"])
         jacobian = None if m is None else JacobianSettings(m)
         return MeasureSettings(fisher, jacobian, point["dtype"])
@@ -135,7 +155,11 @@ class Resolver:
             return Located(name, inputs, classes, samples), samples, classes
         for axis, value in (("data_inputs", inputs), ("data_classes", classes)):
             if value is not None:
-                raise Impossible(axis, f"only for the data set gaussian; {name} has {CATALOGUE[name].inputs} inputs and {CATALOGUE[name].classes} classes")
+                raise Impossible(
+                    axis,
+                    f"only for the data set gaussian; {name} has {CATALOGUE[name].inputs} inputs "
+                    f"and {CATALOGUE[name].classes} classes",
+                )
         key = (name, grid.root)
         if key not in self._located:
             root = None if grid.root is None else str(self.folder / Path(grid.root).expanduser())
@@ -150,22 +174,29 @@ class Resolver:
             raise Impossible("data_samples", f"{samples} samples are more than the {located.available} that {name} has")
         return located, samples, located.classes
 
-    def _check_samples(self, measure: MeasureSettings, samples: int) -> None:
+    def _check_measure(self, measure: MeasureSettings, samples: int, classes: int) -> None:
+        if measure.fisher is not None and measure.fisher.likelihood == "categorical" and classes < 2:
+            raise Impossible("data_classes", "a categorical likelihood over one class has no information: expected 2")
         for axis, part in (("fisher_samples", measure.fisher), ("jacobian_samples", measure.jacobian)):
             if part is not None and part.samples > samples:
-                raise Impossible(axis, f"{part.samples} samples to measure on are more than the {samples} of data.samples")
+                raise Impossible(
+                    axis, f"{part.samples} samples to measure on are more than the {samples} of data.samples"
+                )
 
     def _checkpoint(self, path: str | None) -> tuple[str | None, str | None]:
         if path is None:
             return None, None
         file = (self.folder / Path(path).expanduser()).absolute()
-        try:
-            import hashlib
+        return str(file), self._cached(("checkpoint", file), lambda: self._checksum(file))
 
-            checksum = hashlib.sha256(file.read_bytes()).hexdigest()
+    def _checksum(self, file: Path) -> str:
+        import hashlib
+
+        try:
+            with file.open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
             raise Impossible("checkpoint", f"cannot read the checkpoint {file}: {error.strerror}") from None
-        return str(file), checksum
 
     def _plain_scale(self, point: Point, why_no_fixed_point: str | None) -> tuple[str, float | None]:
         scale = point.get("data_scale") or "unit"
@@ -174,20 +205,20 @@ class Resolver:
         return ("raw", None) if scale == "raw" else ("unit", 1.0)
 
     def _module(self, point: Point) -> tuple[ModuleSettings, str, float | None]:
-        skip = {*_DATA, *_MEASURE, "seed", "module", "checkpoint"}
-        arguments = {name: value for name, value in point.items() if name not in skip}
+        arguments = {n: v for n, v in point.items() if n not in _NOT_NETWORK and n not in ("module", "checkpoint")}
         try:
             function = self._cached(("function", point["module"]), lambda: find_function(point["module"], self.folder))
             passes = function.check(set(arguments))
         except UserModuleError as error:
             raise Impossible("module", str(error)) from None
         path, checksum = self._checkpoint(point.get("checkpoint"))
-        network = ModuleSettings(point["module"], tuple(sorted(arguments.items())), function.sources, passes, path, checksum)
+        network = ModuleSettings(
+            point["module"], tuple(sorted(arguments.items())), function.sources, passes, path, checksum
+        )
         return network, *self._plain_scale(point, "mean field knows nothing of a network of your own")
 
     def _dense(self, point: Point) -> tuple[NetworkSettings, str, float | None]:
-        activation, gain = point["activation"], point.get("gain")
-        bias_std, q_star = point.get("bias_std"), point.get("q_star")
+        activation, gain = point["activation"], point.get("gain", 0.0)
         slope = None
         if activation == "leaky_relu":
             slope = point.get("negative_slope")
@@ -203,34 +234,44 @@ class Resolver:
             return network, *self._plain_scale(point, "the gain of a checkpoint is not known")
         for axis in ("init", "gain"):
             if point.get(axis) is None:
-                raise Impossible(axis, "this key is missing")
+                raise Impossible(axis, "this key is missing (a value for every point, or a checkpoint)")
         if gain == "critical":
             return self._critical_network(point, base, slope)
-        bias_std = bias_std or 0.0
+        bias_std = point.get("bias_std") or 0.0
         scale, mean_square, q_used = self._scale(point, slope, gain, bias_std)
         if q_used:
             self.used.add("q_star")
-        return NetworkSettings(**base, init=point["init"], gain=gain, bias_std=bias_std, q_star=q_used), scale, mean_square
+        return (
+            NetworkSettings(**base, init=point["init"], gain=gain, bias_std=bias_std, q_star=q_used),
+            scale,
+            mean_square,
+        )
 
-    def _critical_network(self, point: Point, base: dict[str, Any], slope: float | None) -> tuple[NetworkSettings, str, float | None]:
+    def _critical_network(
+        self, point: Point, base: dict[str, Any], slope: float | None
+    ) -> tuple[NetworkSettings, str, float | None]:
         bias_std, q_star = point.get("bias_std"), point.get("q_star")
         if q_star is not None and bias_std is not None:
             raise Impossible(
                 "bias_std",
-                "gain: critical with q_star solves for bias_std too: leave bias_std out, or let it exist only elsewhere (when: {bias_std: {gain: {not: critical}}})",
+                "gain: critical with q_star solves for bias_std too: leave bias_std out, "
+                "or let it exist only elsewhere (when: {bias_std: {gain: {not: critical}}})",
             )
         critical = _critical(point["activation"], slope, q_star, None if q_star is not None else bias_std or 0.0)
         if q_star is not None:
             self.used.add("q_star")
-        if critical.every_q:  # ReLU, say: every q* has the same line, so q* matters only to the inputs' scale
-            rule_bias, rule_q = critical.sigma_b, None
-            scale, mean_square, q_used = self._scale(point, slope, critical.sigma_w, critical.sigma_b, every_q=True)
-            rule_q = q_used
-        else:
-            rule_bias, rule_q = critical.sigma_b, q_star
-            scale, mean_square, _ = self._scale(point, slope, critical.sigma_w, critical.sigma_b, known_q=critical.q_star)
+        known_q = None if critical.every_q else critical.q_star
+        scale, mean_square, q_used = self._scale(
+            point, slope, critical.sigma_w, critical.sigma_b, known_q=known_q, every_q=critical.every_q
+        )
         network = NetworkSettings(
-            **base, init=point["init"], gain=critical.sigma_w, gain_rule="critical", bias_std=rule_bias, q_star=rule_q
+            **base,
+            init=point["init"],
+            gain=critical.sigma_w,
+            gain_rule="critical",
+            bias_std=critical.sigma_b,
+            # where every q is a fixed point (ReLU, say) all have one line, and q* matters to the inputs' scale alone
+            q_star=q_used if critical.every_q else q_star,
         )
         return network, scale, mean_square
 
@@ -248,20 +289,20 @@ class Resolver:
         asked = point.get("data_scale") or "unit"
         if asked in ("unit", "raw"):
             return (*self._plain_scale(point, None), None)
-        kind, q = ("every", None) if every_q else ("point", known_q) if known_q is not None else _fixed_point(point["activation"], slope, sigma_w, sigma_b)
         chosen = None
+        if every_q:
+            kind, q, words = "every", None, ""
+        elif known_q is not None:
+            kind, q, words = "point", known_q, f"q* = {known_q:g}"
+        else:
+            kind, q, words = _fixed_point(point["activation"], slope, sigma_w, sigma_b)
         if kind == "every":
             q = chosen = point.get("q_star") or _FREE_Q_STAR
-        reasons = {
-            "zero": "q* is 0",
-            "infinite": "q* is infinite",
-            "several": "there are several q*",
-            "none": "there is no q*",
-        }
-        mean_square = None if q is None or kind in reasons else (q - sigma_b**2) / sigma_w**2
-        if mean_square is not None and 0 < mean_square < float("inf"):
-            return "fixed_point", mean_square, chosen
+        if q is not None and kind in ("point", "every"):
+            mean_square = (q - sigma_b**2) / sigma_w**2
+            if 0 < mean_square < float("inf"):
+                return "fixed_point", mean_square, chosen
+            words = "q* is 0" if q == 0 else f"q* = {q:g} is not above σ_b² = {sigma_b**2:g}"
         if asked == "fixed_point_or_unit":
             return "unit", 1.0, None
-        why = reasons.get(kind) or ("q* is 0" if q == 0 else f"q* = {q!r} is not above σ_b² = {sigma_b**2!r}")
-        raise Impossible("data_scale", f"no fixed point to scale the inputs to: {why}")
+        raise Impossible("data_scale", f"no fixed point to scale the inputs to: {words}")

@@ -1,10 +1,10 @@
-"""A run's settings: typed, canonical and frozen. A setting without effect is None, so that two spellings of one experiment are one object."""
+"""A run's settings: typed, canonical and frozen. A setting without effect is None: one experiment has one spelling."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 __all__ = [
     "DataSettings",
@@ -21,8 +21,9 @@ __all__ = [
 class NetworkSettings:
     """A dense network of `depth` hidden layers and a linear readout.
 
-    `gain` (σ_w) and `bias_std` (σ_b) are always the numbers used; `gain_rule` is "critical" where they were solved for, by `q_star` or, where that is
-    None, for the given `bias_std`. `q_star` is also set where the inputs start at a freely chosen fixed point. With a `checkpoint`, `init` and `gain` are None.
+    `gain` (σ_w) and `bias_std` (σ_b) are always the numbers used; `gain_rule` is "critical" where they were solved for,
+    by `q_star` or, where that is None, for the given `bias_std`. `q_star` is also set where the inputs start at a
+    freely chosen fixed point. With a `checkpoint`, `init` and `gain` are None.
     """
 
     depth: int
@@ -55,7 +56,7 @@ class NetworkSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModuleSettings:
-    """A user's own network: ``package.module:function`` called with `arguments`; `sources` is the checksum of its source files."""
+    """A user's own network: ``package.module:function`` called with `arguments`; `sources` is its files' checksum."""
 
     module: str
     arguments: tuple[tuple[str, bool | int | float | str], ...]
@@ -78,8 +79,8 @@ class ModuleSettings:
 class DataSettings:
     """The training split: `samples` examples of the set `name`, drawn by the run's seed, times one scalar.
 
-    `scale` is "unit", "fixed_point" or "raw"; `mean_square` is the mean of |x|²/N_0 that the scalar brings about (None: raw). `checksum` is that of the
-    files' content; `root`, where they were found, is no part of the identity.
+    `scale` is "unit", "fixed_point" or "raw"; `mean_square` is the mean of |x|²/N_0 that the scalar brings about (None:
+    raw). `checksum` is that of the files' content; `root`, where they were found, is no part of the identity.
     """
 
     name: str
@@ -105,11 +106,11 @@ class DataSettings:
 
 @dataclass(frozen=True, slots=True)
 class FisherSettings:
-    """The Fisher information of `likelihood` over the first `samples` inputs; `layers`: "summary", "spectrum" or "none"."""
+    """The Fisher information of `likelihood` over the first `samples` inputs, and how much of each layer's block."""
 
     samples: int
-    likelihood: str
-    layers: str
+    likelihood: Literal["categorical", "gaussian"]
+    layers: Literal["summary", "spectrum", "none"]
 
 
 @dataclass(frozen=True, slots=True)

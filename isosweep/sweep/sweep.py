@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .document import Document, read_document
-from .errors import Problem, SpecError
-from .grid import Point, grids_of
+from .errors import Problem, SpecError, in_order
+from .grid import Grid, Point, grids_of
 from .identity import Identity, identity_text
 from .parse import AXIS_PATHS
 from .resolve import Impossible, Resolver
-from .settings import Run
+from .settings import DataSettings, MeasureSettings, ModuleSettings, NetworkSettings, Run
 
 __all__ = ["Sweep", "load"]
 
 _NAMED_POINTS = 3
+# More is a slip of the pen: no store, queue or memory is made for it.
+_MOST_POINTS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,12 @@ class Sweep:
 
 
 def _describe(point: Point, varying: Sequence[str]) -> str:
-    shown = {name: point[name] for name in varying if name in point and name != "seed"} or {n: v for n, v in point.items() if n != "seed"}
-    return ", ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in shown.items())
+    shown = {name: point[name] for name in varying if name in point and name != "seed"} or {
+        n: v for n, v in point.items() if n != "seed"
+    }
+    return ", ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in shown.items()
+    )
 
 
 class _Failures:
@@ -68,24 +76,98 @@ class _Failures:
         self.counts: Counter[tuple[Any, str, str]] = Counter()
         self.examples: dict[tuple[Any, str, str], list[Point]] = defaultdict(list)
 
-    def add(self, prefix: tuple[str | int, ...], error: Impossible, point: Point) -> None:
-        key = (prefix, error.axis, str(error))
+    def add(self, grid: Grid, error: Impossible, point: Point) -> None:
+        path = (*grid.prefix, *(grid.places.get(error.axis) or AXIS_PATHS.get(error.axis, ("network", error.axis))))
+        key = (path, error.axis, str(error))
         self.counts[key] += 1
         if len(self.examples[key]) < _NAMED_POINTS:
             self.examples[key].append(point)
 
     def problems(self, varying: Sequence[str]) -> list[Problem]:
         result = []
-        for (prefix, axis, message), count in self.counts.items():
-            named = "; ".join(dict.fromkeys(_describe(p, varying) for p in self.examples[(prefix, axis, message)]))
-            path = AXIS_PATHS.get(axis, ("network", axis))
-            more = f" and others, {count} points in all" if count > _NAMED_POINTS else ""
-            result.append(self.document.problem((*prefix, *path), f"{message} [{named}{more}]"))
+        for (path, axis, message), count in self.counts.items():
+            named = "; ".join(dict.fromkeys(_describe(p, varying) for p in self.examples[(path, axis, message)]))
+            more = f" and others, {count:,} points in all" if count > _NAMED_POINTS else ""
+            result.append(self.document.problem(path, f"{message} [{named}{more}]"))
         return result
 
 
-def _varying(seen: dict[str, dict[Any, None]]) -> tuple[str, ...]:
-    return tuple(name for name, values in seen.items() if len(values) > 1)
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Without Python's cycle collector: none of the many objects made inside refers back to another."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class _Identities:
+    """Ids of runs. The resolver makes equal settings one object and keeps it, so that their addresses name them."""
+
+    def __init__(self) -> None:
+        self._texts: dict[int, str] = {}
+        self._identities: dict[tuple[int, int, int], Identity] = {}
+
+    def _text(self, settings: NetworkSettings | ModuleSettings | DataSettings | MeasureSettings) -> str:
+        text = self._texts.get(id(settings))
+        if text is None:
+            text = self._texts[id(settings)] = identity_text(settings)
+        return text
+
+    def id_of(
+        self, network: NetworkSettings | ModuleSettings, data: DataSettings, measure: MeasureSettings, seed: int
+    ) -> str:
+        key = (id(network), id(data), id(measure))
+        identity = self._identities.get(key)
+        if identity is None:
+            identity = Identity(self._text(network), self._text(data), self._text(measure))
+            self._identities[key] = identity
+        return identity.of(seed)
+
+
+class _Axes:
+    """The axes of all grids, and which of them vary."""
+
+    def __init__(self, grids: Sequence[Grid]):
+        self.seen: dict[str, dict[Any, None]] = {}
+        for grid in grids:
+            for axis, values in grid.axes.items():
+                # true and 1 are two values, though Python finds them equal
+                self.seen.setdefault(axis, {}).update(dict.fromkeys((v.__class__ is bool, v) for v in values))
+            # an axis that exists only for some points takes one more value: none
+            for axis in grid.when.keys() & grid.axes.keys():
+                self.seen[axis].setdefault(None)
+
+    def varying(self) -> tuple[str, ...]:
+        return tuple(name for name, values in self.seen.items() if len(values) > 1)
+
+
+def _without_effect(document: Document, grids: Sequence[Grid], used: set[str]) -> list[Problem]:
+    """Axes that change no run of the sweep: a slip, in all likelihood."""
+    effects = {
+        "q_star": "gain: critical, or data.scale: fixed_point where every q is a fixed point",
+        "negative_slope": "activation: leaky_relu",
+    }
+    return [
+        document.problem(
+            (*grid.prefix, *(grid.places.get(axis) or AXIS_PATHS[axis])),
+            f"{axis} has no effect on any run of this sweep",
+            expected=effect,
+        )
+        for axis, effect in effects.items()
+        if axis not in used
+        for grid in [g for g in grids if axis in g.axes and axis not in g.arguments][:1]
+    ]
+
+
+def _too_many(document: Document, grids: Sequence[Grid]) -> list[Problem]:
+    size = sum(grid.size() for grid in grids)
+    if size <= _MOST_POINTS:
+        return []
+    return [document.problem((), f"{size:,} points are more than the {_MOST_POINTS:,} that a sweep may have")]
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
@@ -100,53 +182,36 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     """
     document = read_document(path, overrides)
     name, grids = grids_of(document)
+    if problems := _too_many(document, grids):
+        raise SpecError(problems)
     resolver = Resolver(Path(path).absolute().parent)
+    identities = _Identities()
     failures = _Failures(document)
     runs: dict[str, Run] = {}
-    identities: dict[tuple[int, int, int], Identity] = {}
-    texts: dict[int, str] = {}
-    seen: dict[str, dict[Any, None]] = {}
     duplicates = excluded = 0
-    for grid in grids:
-        for axis, values in grid.axes.items():
-            seen.setdefault(axis, {}).update(dict.fromkeys(values))
-        # an axis that exists only for some points takes one more value: none
-        for axis in grid.when:
-            seen[axis].setdefault(None)
-        for point, dropped in grid.points():
-            if dropped:
-                excluded += 1
-                continue
-            try:
-                network, data, measure = resolver.settings(grid, point)
-            except Impossible as error:
-                failures.add(grid.prefix, error, point)
-                continue
-            seed = point["seed"]
-            # equal settings are one object while the resolver lives, so their addresses name them
-            key = (id(network), id(data), id(measure))
-            identity = identities.get(key)
-            if identity is None:
-                parts = []
-                for settings in (network, data, measure):
-                    text = texts.get(id(settings))
-                    if text is None:
-                        text = texts[id(settings)] = identity_text(settings)
-                    parts.append(text)
-                identity = identities[key] = Identity(*parts)
-            run = Run(network, data, measure, seed, identity.of(seed))
-            if run.id in runs:
-                duplicates += 1
-            else:
-                runs[run.id] = run
-    varying = _varying(seen)
+    with _no_collector():
+        for grid in grids:
+            for point, dropped in grid.points():
+                if dropped:
+                    excluded += 1
+                    continue
+                try:
+                    network, data, measure = resolver.settings(grid, point)
+                except Impossible as error:
+                    failures.add(grid, error, point)
+                    continue
+                seed = point["seed"]
+                run = Run(network, data, measure, seed, identities.id_of(network, data, measure, seed))
+                if run.id in runs:
+                    duplicates += 1
+                else:
+                    runs[run.id] = run
+    varying = _Axes(grids).varying()
     problems = failures.problems(varying)
-    for axis in ("q_star", "negative_slope"):
-        if not problems and axis in seen and axis not in resolver.used and runs:
-            effect = "gain: critical, or data.scale: fixed_point where every q is a fixed point" if axis == "q_star" else "activation: leaky_relu"
-            problems.append(document.problem(AXIS_PATHS[axis], f"{axis} has no effect on any run of this sweep", expected=effect))
     if not problems and not runs:
-        problems.append(document.problem(("exclude",), f"no run is left: all {excluded} points are excluded"))
+        problems = [document.problem(("exclude",), f"no run is left: all {excluded} points are excluded")]
+    if not problems:
+        problems = _without_effect(document, grids, resolver.used)
     if problems:
-        raise SpecError(problems)
+        raise SpecError(in_order(problems))
     return Sweep(name, str(path), document.text, tuple(overrides), varying, duplicates, excluded, tuple(runs.values()))
