@@ -13,7 +13,7 @@ __all__ = ["CATALOGUE", "DataSet", "Located", "MissingData", "locate"]
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set: input dimension, classes and number of training examples, each None where the sweep file says; its files, if it has any."""
+    """A data set: its sizes, each None where the sweep file or the file itself says; its files, if it has any."""
 
     inputs: int | None
     classes: int | None
@@ -43,18 +43,19 @@ CATALOGUE: dict[str, DataSet] = {
         "train-images-idx3-ubyte",
         "train-labels-idx1-ubyte",
         "fashion-mnist",
-        "install Debian's package dataset-fashion-mnist and set data.root: /usr/share/datasets, or put the IDX files there",
+        "install Debian's package dataset-fashion-mnist and set data.root: /usr/share/datasets, "
+        "or put the IDX files there",
     ),
 }
 
 
-class MissingData(Exception):
-    """Files of a data set that are not there, or not what they should be: what was looked for, where, and how to get it."""
+class MissingData(Exception):  # noqa: N818
+    """Files of a data set that are not there or not what they should be: what was looked for, where, how to get it."""
 
 
 @dataclass(frozen=True)
 class Located:
-    """A data set found: its sizes, and its files with the checksum of their content (the same whether compressed or not)."""
+    """A data set found: its sizes, and its files with the checksum of their content, compressed or not."""
 
     name: str
     inputs: int
@@ -69,7 +70,8 @@ class Located:
 def _find(root: Path, folder: str, stem: str) -> tuple[Path | None, list[Path]]:
     """The first of the places where the file may lie, and all that were tried."""
     tried = [place / (stem + ending) for place in (root / folder, root) for ending in ("", ".gz")]
-    # A file that another node has just written may be missing from a cached listing of its folder: read the folder before believing it.
+    # A file that another node has just written may be missing from a cached listing: read the folder before believing
+    # it.
     for place in {path.parent for path in tried}:
         if place.is_dir():
             os.listdir(place)
@@ -77,7 +79,7 @@ def _find(root: Path, folder: str, stem: str) -> tuple[Path | None, list[Path]]:
 
 
 def locate(name: str, root: str | None = None) -> Located:
-    """Find the files of the data set `name` under `root`, or, without one, under the environment's ISOSWEEP_DATA, and check them.
+    """Find and check the files of the data set `name` under `root` or, without one, the environment's ISOSWEEP_DATA.
 
     Raises:
         MissingData: a file is not there, cannot be read or is not an IDX file of the right shape.
@@ -90,7 +92,10 @@ def locate(name: str, root: str | None = None) -> Located:
         return Located(name, entry.inputs, entry.classes, entry.available)
     base = root or os.environ.get("ISOSWEEP_DATA")
     if not base:
-        raise MissingData(f"the data set {name} is read from files: say where with data.root in the sweep file, or ISOSWEEP_DATA; {entry.get}")
+        raise MissingData(
+            f"the data set {name} is read from {entry.images}[.gz] and {entry.labels}[.gz]: "
+            f"say where they are with data.root in the sweep file, or ISOSWEEP_DATA; {entry.get}"
+        )
     found = []
     for stem in (entry.images, entry.labels):
         path, tried = _find(Path(base), entry.folder, stem)
@@ -102,8 +107,13 @@ def locate(name: str, root: str | None = None) -> Located:
     try:
         shape, count = idx_shape(images), idx_shape(labels)
         if len(shape) != 3 or shape[1] * shape[2] != entry.inputs or count != shape[:1]:
-            raise IdxError(f"images of shape {shape} and labels of shape {count} are not {name}'s (samples × 28 × 28, and one label each)")
+            raise IdxError(
+                f"images of shape {shape} and labels of shape {count} are not {name}'s "
+                "(samples × 28 × 28, and one label each)"
+            )
         checksum = idx_checksum(images, labels)
     except (OSError, IdxError, EOFError) as error:
         raise MissingData(f"the data set {name}: {images} or {labels} cannot be used: {error}; {entry.get}") from error
-    return Located(name, entry.inputs or 0, entry.classes or 0, shape[0], images, labels, checksum, str(Path(base).absolute()))
+    return Located(
+        name, entry.inputs or 0, entry.classes or 0, shape[0], images, labels, checksum, str(Path(base).absolute())
+    )

@@ -7,8 +7,9 @@ import hashlib
 import math
 import struct
 import zlib
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,13 +23,13 @@ class IdxError(Exception):
     """A file that is not IDX data of unsigned bytes, or that ends too early."""
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> gzip.GzipFile | BufferedReader:
     with path.open("rb") as raw:
         compressed = raw.read(2) == b"\x1f\x8b"
     return gzip.open(path, "rb") if compressed else path.open("rb")
 
 
-def _header(stream: IO[bytes], path: Path) -> tuple[int, ...]:
+def _header(stream: gzip.GzipFile | BufferedReader, path: Path) -> tuple[int, ...]:
     head = stream.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] != _UNSIGNED_BYTE or not 1 <= head[3] <= 4:
         raise IdxError(f"{path} is not an IDX file of unsigned bytes (it begins with {head.hex(' ') or 'nothing'})")

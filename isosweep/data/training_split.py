@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..draws import generator
-from ..sweep.settings import DataSettings
+from isosweep.draws import generator
+from isosweep.sweep.settings import DataSettings
+
 from .catalogue import MissingData, locate
 from .idx import read_idx
 
@@ -33,13 +34,14 @@ def _whole_set(data: DataSettings) -> tuple[np.ndarray, np.ndarray]:
             f"the files of {data.name} under {data.root} are not those that this run was planned with "
             f"(checksum {located.checksum}, planned {data.checksum}): launch again to plan with the new ones"
         )
-    assert located.images is not None and located.labels is not None
+    assert located.images is not None
+    assert located.labels is not None
     images = read_idx(located.images).reshape(located.available, -1) / 255.0
     return images, read_idx(located.labels)
 
 
 def training_split(data: DataSettings, seed: int) -> TrainingSplit:
-    """Draw the split: a uniform choice without replacement, ordered by a permutation that only the seed and the set's size determine.
+    """Draw the split: the first of a permutation of the set that the seed alone determines.
 
     Digits are divided by 16 and images of bytes by 255 before the run's own scale, so that `raw` inputs lie in [0, 1].
 
@@ -61,6 +63,9 @@ def training_split(data: DataSettings, seed: int) -> TrainingSplit:
         # math.fsum-like exactness is not needed, a fixed order is: numpy's pairwise sum over a C-ordered array is one
         mean_square = float(np.mean(np.ascontiguousarray(inputs) ** 2))
         if not mean_square > 0:
-            raise ValueError(f"every input of the split of {data.name} is 0: it cannot be scaled to mean |x|²/N_0 = {data.mean_square}")
+            raise ValueError(
+                f"every input of the split of {data.name} is 0: "
+                f"it cannot be scaled to mean |x|²/N_0 = {data.mean_square}"
+            )
         inputs = inputs * np.sqrt(data.mean_square / mean_square)
     return TrainingSplit(np.ascontiguousarray(inputs), labels)

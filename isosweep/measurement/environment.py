@@ -29,6 +29,21 @@ _DECISIVE = (
     "numpy_version",
     "scipy_version",
     "blas",
+    "libc",
+    "math_settings",
+)
+
+# The environment's words to BLAS, LAPACK and CUDA about which kernels to take.
+_MATH_SETTINGS = (
+    "ATEN_CPU_CAPABILITY",
+    "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
 )
 
 
@@ -59,7 +74,11 @@ def _gpu(device: str) -> dict[str, Any]:
     driver = None
     if shutil.which("nvidia-smi"):
         asked = subprocess.run(
-            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True, text=True, timeout=30, check=False
+            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
         driver = asked.stdout.splitlines()[0].strip() if asked.returncode == 0 and asked.stdout else None
     return {
@@ -67,7 +86,7 @@ def _gpu(device: str) -> dict[str, Any]:
         "gpu_uuid": str(getattr(properties, "uuid", "")) or None,
         "driver": driver,
         "cuda_version": torch.version.cuda,
-        "cudnn_version": str(torch.backends.cudnn.version()),
+        "cudnn_version": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
     }
 
 
@@ -75,16 +94,20 @@ def _blas() -> str:
     import numpy  # noqa: F401  # loads its BLAS
     import scipy.linalg  # noqa: F401
     import torch
-    from threadpoolctl import threadpool_info
+    from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
-    pools = {f"{p['internal_api']} {p.get('version')} {p.get('architecture', '')}".strip() for p in threadpool_info() if p["user_api"] == "blas"}
-    mkl = "mkl" if torch.backends.mkl.is_available() else "no mkl"
+    pools = {
+        f"{p['internal_api']} {p.get('version')} {p.get('architecture', '')}".strip()
+        for p in threadpool_info()
+        if p["user_api"] == "blas"
+    }
+    mkl = "mkl" if torch.backends.mkl.is_available() else "no mkl"  # type: ignore[no-untyped-call]
     return ", ".join([*sorted(pools), f"torch with {mkl}"])
 
 
 @functools.cache
 def fingerprint(device: str = "cpu") -> dict[str, Any]:
-    """What is known of this process and machine, each value a number, text or None. Computed once a process and device."""
+    """What is known of this process and machine: numbers, text or None. Computed once a process and device."""
     import numpy
     import scipy
     import torch
@@ -104,6 +127,9 @@ def fingerprint(device: str = "cpu") -> dict[str, Any]:
         "numpy_version": numpy.__version__,
         "scipy_version": scipy.__version__,
         "blas": _blas(),
+        # exp and log of the random numbers' tails, and of scipy, are the C library's
+        "libc": " ".join(platform.libc_ver()),
+        "math_settings": ", ".join(f"{n}={os.environ[n]}" for n in _MATH_SETTINGS if n in os.environ),
         "threads": 1,
     }
 

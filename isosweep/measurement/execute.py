@@ -6,11 +6,13 @@ import math
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from ..curvature import fisher, forward_statistics, jacobian_spectrum
-from ..networks.realize import realize
-from ..sweep.settings import NetworkSettings, Run
-from ..threads import single_threaded
+from isosweep.curvature import fisher, forward_statistics, jacobian_spectrum
+from isosweep.networks.realize import realize
+from isosweep.sweep.settings import Run
+from isosweep.threads import single_threaded
+
 from .determinism import deterministic
 from .measurement import FisherBlock, JacobianSample, LayerActivity, Measurement
 
@@ -20,7 +22,8 @@ __all__ = ["execute"]
 def execute(run: Run, device: str | torch.device = "cpu", *, folder: str | Path | None = None) -> Measurement:
     """Measure a run at initialisation.
 
-    Within one environment class the result is the same to the last bit, whatever ran before in the process and however many threads it has.
+    Within one environment class the result is the same to the last bit, whatever ran before in the process and however
+    many threads it has.
 
     Args:
         run: from `isosweep.load(path).runs()`.
@@ -29,17 +32,22 @@ def execute(run: Run, device: str | torch.device = "cpu", *, folder: str | Path 
 
     Raises:
         MissingData, UserNetworkError: see `isosweep.realize`.
-        Errors of `isosweep.curvature.errors`: a layer that is not supported, weights or activations that are not finite.
+        Errors of `isosweep.curvature.errors`: a layer that is not supported, weights or activations that are not
+        finite.
     """
     with deterministic(), single_threaded(), torch.no_grad():
         network, inputs, _ = realize(run, device, folder=folder)
         blocks: list[FisherBlock] = []
-        scalars: dict[str, float] = {}
+        scalars = _input_statistics(inputs)
         wanted = run.measure.fisher
         if wanted is not None:
             spectrum = fisher(network, inputs[: wanted.samples], wanted.likelihood, layers=wanted.layers)
             eigenvalues = spectrum.eigenvalues.cpu().numpy()
-            blocks.append(FisherBlock(0, "all", eigenvalues, spectrum.lambda_max, spectrum.trace, spectrum.rank, spectrum.abs_error))
+            blocks.append(
+                FisherBlock(
+                    0, "all", eigenvalues, spectrum.lambda_max, spectrum.trace, spectrum.rank, spectrum.abs_error
+                )
+            )
             for name, block in spectrum.blocks.items():
                 own = None if block.eigenvalues is None else block.eigenvalues.cpu().numpy()
                 blocks.append(FisherBlock(0, name, own, block.lambda_max, block.trace, block.rank))
@@ -50,7 +58,10 @@ def execute(run: Run, device: str | torch.device = "cpu", *, folder: str | Path 
         if run.measure.jacobian is not None:
             m = run.measure.jacobian.samples
             result = jacobian_spectrum(network, inputs[:m])
-            values, logs = result.singular_values.cpu().double().numpy(), result.log_singular_values.cpu().double().numpy()
+            values, logs = (
+                result.singular_values.cpu().double().numpy(),
+                result.log_singular_values.cpu().double().numpy(),
+            )
             samples = [JacobianSample(0, i, values[i], logs[i]) for i in range(m)]
             finite = logs[~(logs == -math.inf)]
             scalars["jacobian_s_max"] = float(values.max())
@@ -58,10 +69,19 @@ def execute(run: Run, device: str | torch.device = "cpu", *, folder: str | Path 
             scalars["jacobian_log_s_min"] = float(finite.min()) if finite.size else -math.inf
             scalars["jacobian_rank"] = float(min((row != -math.inf).sum() for row in logs))
         statistics = forward_statistics(network, inputs)
-        hidden = run.network.depth if isinstance(run.network, NetworkSettings) else None
         layers = [
             LayerActivity(0, i, name, float(q), float(c))
             for i, (name, q, c) in enumerate(zip(statistics.names, statistics.q, statistics.c, strict=True), start=1)
-            if hidden is None or i <= hidden + 1
         ]
     return Measurement(tuple(blocks), tuple(samples), tuple(layers), scalars)
+
+
+def _input_statistics(inputs: Tensor) -> dict[str, float]:
+    """What mean field starts from: the mean of |x|²/N_0, and that of x_i·x_j over distinct pairs as a share of it."""
+    x = inputs.to(device="cpu", dtype=torch.float64)
+    n, width = x.shape
+    square = float((x * x).sum(dim=1).mean())
+    # Σ_{i≠j} x_i·x_j = |Σ x_i|² − Σ |x_i|²
+    total = x.sum(dim=0)
+    pair = (float(total @ total) - n * square) / (n * (n - 1)) if n > 1 else math.nan
+    return {"input_mean_square": square / width, "input_correlation": pair / square if square > 0 else math.nan}

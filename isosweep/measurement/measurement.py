@@ -15,7 +15,8 @@ __all__ = ["FisherBlock", "JacobianSample", "LayerActivity", "Measurement"]
 class FisherBlock:
     """A block of the Fisher information matrix: "all", or one layer's diagonal block by the layer's name.
 
-    `eigenvalues` is None where only the summary was asked for; `rank` counts λ > R·ε·λ_max; `abs_error` bounds the error of every eigenvalue.
+    `eigenvalues` is None where only the summary was asked for; `rank` counts λ > R·ε·λ_max; `abs_error` bounds the
+    error of every eigenvalue.
     """
 
     step: int
@@ -39,7 +40,7 @@ class JacobianSample:
 
 @dataclass(frozen=True)
 class LayerActivity:
-    """A hidden layer's pre-activations over the inputs: mean q^l of |h^l|²/N_l, and mean correlation c^l of distinct inputs."""
+    """A layer's pre-activations (the readout's are the last): mean q^l of |h^l|²/N_l, mean c^l over pairs of inputs."""
 
     step: int
     layer: int
@@ -60,7 +61,10 @@ class Measurement:
     def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
         """Every measured number, in the order that the digest takes them."""
         for f in self.fisher:
-            yield f"fisher/{f.step}/{f.block}/summary", np.array([f.lambda_max, f.trace, f.rank, np.nan if f.abs_error is None else f.abs_error])
+            yield (
+                f"fisher/{f.step}/{f.block}/summary",
+                np.array([f.lambda_max, f.trace, f.rank, np.nan if f.abs_error is None else f.abs_error]),
+            )
             if f.eigenvalues is not None:
                 yield f"fisher/{f.step}/{f.block}/eigenvalues", f.eigenvalues
         for j in self.jacobian:

@@ -1,7 +1,7 @@
 """The activations of a sweep as torch modules.
 
-Those torch has are torch's own; `Erf`, `ScaledErf` and `Sin` are added. `linear` is `torch.nn.Identity`, so that every network of a depth
-has the same structure.
+Those torch has are torch's own; `Erf`, `ScaledErf` and `Sin` are added. `linear` is `torch.nn.Identity`, so that every
+network of a depth has the same structure.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Sin(nn.Module):
         return torch.sin(input)
 
 
-# torch's softplus becomes the identity above its threshold; at 40 the two differ by less than a rounding error, at the default 20 they do not.
+# torch's softplus becomes the identity above its threshold; at 40 the two differ by less than a rounding error, at the
+# default 20 they do not.
 _SOFTPLUS_THRESHOLD = 40.0
 
 ACTIVATION_MODULES: dict[str, Callable[[], nn.Module]] = {

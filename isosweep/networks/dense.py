@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..sweep.settings import NetworkSettings
+from isosweep.sweep.settings import NetworkSettings
+
 from .activations import activation_module
 from .initializations import INITIALIZATIONS, standard_biases
 
@@ -22,17 +25,19 @@ def _affine(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> nn.Linear:
     return layer
 
 
-def dense_network(settings: NetworkSettings, inputs: int, classes: int, seed: int, dtype: torch.dtype = torch.float64) -> nn.Sequential:
+def dense_network(
+    settings: NetworkSettings, inputs: int, classes: int, seed: int, dtype: torch.dtype = torch.float64
+) -> nn.Sequential:
     """The network, on the CPU: modules named layer1, phi1, …, layerL, phiL, readout.
 
-    Weights are drawn in float64 by (seed, purpose, layer), multiplied by the gain, then rounded to `dtype`; the readout is drawn like any layer.
-    Without `init` (a checkpoint follows) all weights are 0.
+    Weights are drawn in float64 by (seed, purpose, layer), multiplied by the gain, then rounded to `dtype`; the readout
+    is drawn like any layer. Without `init` (a checkpoint follows) all weights are 0.
     """
     widths = [inputs] + [settings.width] * settings.depth + [classes]
     modules: OrderedDict[str, nn.Module] = OrderedDict()
-    for layer, (columns, rows) in enumerate(zip(widths[:-1], widths[1:], strict=True), start=1):
+    for layer, (columns, rows) in enumerate(pairwise(widths), start=1):
         if settings.init is None or settings.gain is None:
-            weight, bias = torch.zeros(rows, columns, dtype=torch.float64), torch.zeros(rows, dtype=torch.float64)
+            weight, bias = torch.from_numpy(np.zeros((rows, columns))), torch.from_numpy(np.zeros(rows))
         else:
             weight = settings.gain * INITIALIZATIONS[settings.init](seed, layer, rows, columns)
             bias = (settings.bias_std or 0.0) * standard_biases(seed, layer, rows)

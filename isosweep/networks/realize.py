@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..data.training_split import training_split
-from ..sweep.settings import NetworkSettings, Run
-from ..threads import single_threaded
+from isosweep.data.training_split import training_split
+from isosweep.sweep.settings import NetworkSettings, Run
+from isosweep.threads import single_threaded
+
 from .dense import dense_network
 from .user import UserNetworkError, load_checkpoint, user_network
 
@@ -18,7 +19,13 @@ __all__ = ["Realized", "realize"]
 
 
 class Realized(NamedTuple):
-    """A run made real: the `network`, the `inputs` (n, N_0) that the Fisher is averaged over (the Jacobian's are their first m), their `labels` (n,)."""
+    """A run made real.
+
+    Attributes:
+        network: a plain `torch.nn.Sequential`.
+        inputs: (n, N_0), those that the Fisher is averaged over; the Jacobian's are their first m.
+        labels: (n,).
+    """
 
     network: nn.Sequential
     inputs: Tensor
@@ -28,8 +35,8 @@ class Realized(NamedTuple):
 def realize(run: Run, device: str | torch.device = "cpu", *, folder: str | Path | None = None) -> Realized:
     """The run's network, inputs and labels on `device`, in the run's dtype.
 
-    Everything is drawn and scaled on the CPU in float64, on one thread, from the run's own generators, then moved; so it is the same to the last bit
-    whatever device, thread count, global generator or default dtype the caller has.
+    Everything is drawn and scaled on the CPU in float64, on one thread, from the run's own generators, then moved; so
+    it is the same to the last bit whatever device, thread count, global generator or default dtype the caller has.
 
     Args:
         run: from `isosweep.load(path).runs()`.
@@ -54,6 +61,9 @@ def realize(run: Run, device: str | torch.device = "cpu", *, folder: str | Path 
         inputs = torch.from_numpy(split.inputs[:samples].copy()).to(dtype)
         outputs = network(inputs[:1])
         if outputs.shape != (1, run.data.classes):
-            raise UserNetworkError(f"the network gives outputs of shape {tuple(outputs.shape)} for one input; expected (1, {run.data.classes})")
+            raise UserNetworkError(
+                f"the network gives outputs of shape {tuple(outputs.shape)} for one input; "
+                f"expected (1, {run.data.classes})"
+            )
     labels = torch.from_numpy(split.labels[:samples].copy())
     return Realized(network.to(device), inputs.to(device), labels.to(device))
