@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import secrets
 from collections import Counter
@@ -27,6 +28,7 @@ from ..store.status import look
 from ..store.store import Store
 from ..sweep.settings import Run
 from ..sweep.sweep import Sweep
+from .theory import predicted_layers, residuals, theory_row
 from .schema import FISHER, JACOBIAN, LAYERS, RUNS, TRAINING, Column, schema_of
 
 __all__ = ["SCHEMA_VERSION", "Collected", "collect"]
@@ -93,7 +95,7 @@ def _measured(record: dict[str, Any], whole: dict[str, Any] | None) -> dict[str,
     return row
 
 
-_PROVENANCE = frozenset(c.name for c in RUNS) - {"run_id", "sweep", "status", "digest", "seed", "attempts", "failure_cause", "started_at"}
+_PROVENANCE = frozenset(c.name for c in RUNS if not c.name.startswith(("theory_", "residual_"))) - {"run_id", "sweep", "status", "digest", "seed", "attempts", "failure_cause", "started_at"}
 
 
 def _runs_schema(rows: Iterable[dict[str, Any]], extra: Sequence[str]) -> pa.Schema:
@@ -155,11 +157,12 @@ def collect(sweep: Sweep, store: Store, out: Path, *, set_aside: bool = True, pr
             if not batches:
                 continue
             records = pa.Table.from_batches(batches)
-            for name, schema in schemas.items():
-                tables[name].write(_exploded(records, name, schema))
             wholes = {row["run_id"]: row for row in _whole_blocks(records)}
             for record in records.select(["run_id", "digest", "version", "provenance", "scalars"]).to_pylist():
                 measured[record["run_id"]] = _measured(record, wholes.get(record["run_id"]))
+            for name in ("fisher", "jacobian"):
+                tables[name].write(_exploded(records, name, schemas[name]))
+            tables["layers"].write(_with_theory(_exploded(records, "layers", _MEASURED_LAYERS), {run.id: run for run in chunk}, measured))
         rows = []
         extra: dict[str, None] = {}
         known = {column.name for column in RUNS}
@@ -167,13 +170,15 @@ def collect(sweep: Sweep, store: Store, out: Path, *, set_aside: bool = True, pr
             state = picture.state(run.id)
             row = {"run_id": run.id, "sweep": sweep.name, **run.columns, "status": state.status, "attempts": len(state.attempts)}
             extra.update(dict.fromkeys(name for name in run.columns if name not in known))
-            row |= measured.get(run.id, {})
+            found = measured.get(run.id, {})
+            row |= found | theory_row(run, found)
             if state.attempts and run.id not in picture.records:
                 row["failure_cause"] = str(read_attempt(state.attempts[-1]).get("cause", "")).split("\n")[0]
             rows.append(row)
             result.statuses[state.status] += 1
             if "environment_class" in row:
                 result.environments[row["environment_class"]] += 1
+        residuals(rows)
         schema = _runs_schema(rows, list(extra))
         tables["runs"] = _Table(out / "runs.parquet", schema)
         tables["runs"].write(pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema))
@@ -185,6 +190,23 @@ def collect(sweep: Sweep, store: Store, out: Path, *, set_aside: bool = True, pr
         raise
     replace(out / "sweep.json", json.dumps(_about(sweep), indent=1, sort_keys=True).encode() + b"\n")
     return result
+
+
+_MEASURED_LAYERS = schema_of(tuple(c for c in LAYERS if not c.name.startswith("theory_")))
+
+
+def _with_theory(layers: pa.Table, runs: dict[str, Run], measured: dict[str, dict[str, Any]]) -> pa.Table:
+    """The layers' table with the recursions' predictions beside what was measured."""
+    q: list[float | None] = []
+    c: list[float | None] = []
+    predicted: dict[str, tuple[list[float], list[float]] | None] = {}
+    for run, layer in zip(layers["run_id"].to_pylist(), layers["layer"].to_pylist(), strict=True):
+        if run not in predicted:
+            predicted[run] = predicted_layers(runs[run], measured[run])
+        both = predicted[run]
+        q.append(None if both is None else both[0][layer - 1])
+        c.append(None if both is None or math.isnan(both[1][layer - 1]) else both[1][layer - 1])
+    return layers.append_column("theory_q", pa.array(q, pa.float64())).append_column("theory_correlation", pa.array(c, pa.float64()))
 
 
 def _whole_blocks(records: pa.Table) -> list[dict[str, Any]]:

@@ -1,0 +1,101 @@
+"""Theory beside every measurement: the `theory_*` columns of `runs`, the predicted q^l and c^l of `layers`, and residuals over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..sweep.settings import NetworkSettings, Run
+from ..theory.activations import activation as named
+from ..theory.columns import COLUMNS, residual, theory_columns
+from ..theory.propagation import propagate
+
+__all__ = ["COMPARED", "predicted_layers", "residuals", "theory_row"]
+
+# Measured columns that have a prediction, and its column.
+COMPARED = {
+    "fisher_lambda_max": "theory_fisher_lambda_max",
+    "fisher_trace": "theory_fisher_trace",
+    "jacobian_s_max": "theory_jacobian_s_max",
+}
+_DIGITS = 12
+
+
+def _inputs(run: Run, measured: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Mean |x|²/N_0 and mean correlation of the run's inputs: as measured, else as its data's scale has it, uncorrelated; None for raw data not yet seen."""
+    square, correlation = measured.get("input_mean_square"), measured.get("input_correlation")
+    if square is not None:
+        # rounded, so that runs alike in all but their last bits share one prediction
+        return float(f"{square:.{_DIGITS}g}"), 0.0 if correlation is None or math.isnan(correlation) else float(f"{correlation:.{_DIGITS}g}")
+    return None if run.data.mean_square is None else (run.data.mean_square, 0.0)
+
+
+def theory_row(run: Run, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """The `theory_*` columns of a run, given its measured columns (which say what its inputs are like). Empty ones have their reason in `theory_note`."""
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    network, fisher = run.network, run.measure.fisher
+    if not isinstance(network, NetworkSettings) or network.gain is None or network.init is None:
+        row["theory_note"] = "no theory for a network or weights of one's own"
+        return row
+    inputs = _inputs(run, measured)
+    if inputs is None:
+        row["theory_note"] = "raw inputs: predicted once they are measured"
+        return row
+    try:
+        found = theory_columns(
+            activation=network.activation,
+            negative_slope=network.negative_slope,
+            init=network.init,
+            gain=network.gain,
+            bias_std=network.bias_std or 0.0,
+            depth=network.depth,
+            width=network.width,
+            inputs=run.data.inputs,
+            samples=fisher.samples if fisher is not None else 1,
+            outputs=run.data.classes,
+            likelihood=fisher.likelihood if fisher is not None else "gaussian",
+            input_mean_square=inputs[0],
+            input_correlation=inputs[1],
+            q_star=network.q_star,
+        )
+    except ValueError as error:
+        row["theory_note"] = str(error)
+        return row
+    row |= found
+    if fisher is None:
+        row |= {"theory_fisher_lambda_max": None, "theory_fisher_trace": None}
+    return row
+
+
+def predicted_layers(run: Run, measured: Mapping[str, Any]) -> tuple[list[float], list[float]] | None:
+    """(q^l, c^l) for l = 1 … L + 1 from the recursions, started at the run's own inputs; None where theory has none."""
+    network, inputs = run.network, _inputs(run, measured)
+    if not isinstance(network, NetworkSettings) or network.gain is None or inputs is None:
+        return None
+    try:
+        signal = propagate(named(network.activation, network.negative_slope), network.gain, network.bias_std or 0.0, network.depth, *inputs)
+    except (ValueError, OverflowError):
+        return None
+    return [float(v) for v in signal.q], [float(v) for v in signal.correlation]
+
+
+def residuals(rows: Iterable[dict[str, Any]]) -> None:
+    """Add `residual_*` columns: (measured − predicted), averaged over the seeds of equal settings, in units of the spread over them."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    rows = list(rows)
+    settings = [k for k in (rows[0] if rows else {}) if k in _SETTINGS]
+    for row in rows:
+        groups.setdefault(tuple(row.get(name) for name in settings), []).append(row)
+    for members in groups.values():
+        for column, theory in COMPARED.items():
+            pairs = [(row[column], row[theory]) for row in members if row.get(column) is not None and row.get(theory) is not None]
+            value = residual([m - t for m, t in pairs], 0.0) if len(pairs) > 1 else None
+            for row in members:
+                row[f"residual_{column}"] = value
+
+
+_SETTINGS = frozenset(
+    ["depth", "width", "activation", "negative_slope", "init", "gain", "gain_rule", "bias_std", "q_star", "data", "data_samples", "data_scale"]
+    + ["data_inputs", "data_classes", "fisher_samples", "fisher_likelihood", "jacobian_samples", "dtype"]
+)
