@@ -29,8 +29,6 @@ __all__ = ["LAYER_GROUP", "DualAccumulator", "LayerTerms", "layer_terms", "pull_
 
 # Layers whose cotangents are held together, so that a tile of the sum is read and written once for all of them.
 LAYER_GROUP = 4
-# Rows of cotangents that are pulled back together.
-SHARD_ROWS = 512
 # With fewer samples than this, a broadcast over n × n blocks is slower than repeating the block.
 SMALL_SAMPLES = 16
 
@@ -76,32 +74,33 @@ def pull_back_all(
     What is yielded stays valid: it is never written to again.
     """
     current = cotangents.contiguous()
-    owned = False
-    blocks = row_blocks(cotangents.shape[0], cotangents.shape[1], SHARD_ROWS)
+    blocks = row_blocks(cotangents.shape[0], cotangents.shape[1])
     counts = [stage.rule.parameter_count(stage.module, parameters) for stage in chain.stages]
     first = next(index for index, count in enumerate(counts) if count)
+    # Stages whose turn has come; a run of them is walked block by block, while the block is in cache.
+    run: list[tuple[Stage, Tensor]] = []
     for index in range(len(chain.stages) - 1, first - 1, -1):
         stage = chain.stages[index]
+        if run and (counts[index] or not stage.rule.in_place):
+            current = _pull_back(run, current, blocks, workers)
+            run = []
         if counts[index]:
             yield index, current
-            owned = False
-        if index > first:
-            current = _pull_back(stage, trace.saved[index], current, owned and stage.rule.in_place, blocks, workers)
-            owned = True
+        run.append((stage, trace.saved[index]))
 
 
-def _pull_back(
-    stage: Stage, saved: Tensor, cotangents: Tensor, in_place: bool, blocks: list[RowBlock], workers: Workers
-) -> Tensor:
+def _pull_back(run: list[tuple[Stage, Tensor]], cotangents: Tensor, blocks: list[RowBlock], workers: Workers) -> Tensor:
+    """Through the stages of a run, all but the first of which work in place, into a new tensor."""
     count, samples, width = cotangents.shape
-    if in_place:
-        out = cotangents
-    else:
-        out = cotangents.new_empty(count, samples, stage.rule.input_width(stage.module, width))
+    first = run[0][0]
+    out = cotangents.new_empty(count, samples, first.rule.input_width(first.module, width))
 
     def task(block: RowBlock) -> None:
         where = (slice(block.first, block.last), slice(block.start, block.stop))
-        stage.rule.pull_back(stage.module, saved[where[1]], cotangents[where], out[where])
+        source, target = cotangents[where], out[where]
+        for stage, saved in run:
+            stage.rule.pull_back(stage.module, saved[where[1]], source, target)
+            source = target
 
     workers.run(task, blocks)
     return out
