@@ -67,26 +67,25 @@ def _known(activation: Activation) -> bool:
 def _average(activation: Activation, q: float, what: str, of: str) -> float:
     """E of the square of φ or a function like it, checked where the function is a user's."""
 
-    def once(bisections: int) -> tuple[float, float]:
+    def once(bisections: int) -> tuple[float, float, float]:
         z, w, h = nodes(activation, q, bisections)
         f = _INTEGRANDS[of](activation, z, h)
         terms = w * f
         ends = float(np.abs(terms[np.abs(z) > REACH - 0.5]).sum())
-        return float(terms.sum()), ends
+        return float(terms.sum()), ends, float(np.abs(terms).sum())
 
     with np.errstate(over="ignore", invalid="ignore"):
-        value, ends = once(0)
+        value, ends, size = once(0)
         if not math.isfinite(value):
             raise NotSquareIntegrableError(f"{activation.label}: {what} is not finite at q = {q:g}")
         if not _known(activation):
-            size = max(abs(value), 1e-300)
             if ends > 1e-9 * size:
                 raise NotSquareIntegrableError(
                     f"{activation.label} is not square-integrable at q = {q:g}: "
                     f"{what} still grows {REACH:g} standard deviations out"
                 )
             finer = once(1)[0]
-            if not abs(finer - value) <= 1e-9 * max(size, abs(finer)):
+            if not abs(finer - value) <= 1e-9 * max(size, 1e-300):
                 raise QuadratureError(
                     f"{activation.label}: {what} at q = {q:g} came out as {value:.12g} "
                     f"and, on a finer grid, as {finer:.12g}. "

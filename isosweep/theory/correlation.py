@@ -172,18 +172,18 @@ def _rectifier(below: float, qu: Array, qv: Array, c: Array) -> tuple[Array, Arr
     a, b = (1 + below) / 2, (1 - below) / 2  # φ = a x + b |x|
     angle = np.arcsin(c)
     absolute = 2 / math.pi * (np.sqrt(np.maximum(1 - c * c, 0)) + c * angle)
-    return np.sqrt(qu * qv) * (a * a * c + b * b * absolute), a * a + b * b * 2 / math.pi * angle
+    return np.sqrt(qu) * np.sqrt(qv) * (a * a * c + b * b * absolute), a * a + b * b * 2 / math.pi * angle
 
 
 def _error_function(scale: float, qu: Array, qv: Array, c: Array) -> tuple[Array, Array]:
     s = 2 * scale**2
-    du, dv, cross = 1 + s * qu, 1 + s * qv, s * np.sqrt(qu * qv) * c
+    du, dv, cross = 1 + s * qu, 1 + s * qv, s * np.sqrt(qu) * np.sqrt(qv) * c
     value = 2 / math.pi * np.arcsin(cross / np.sqrt(du * dv))
     return value, 2 * s / math.pi / np.sqrt(du * dv - cross**2)
 
 
 def _sine(qu: Array, qv: Array, c: Array) -> tuple[Array, Array]:
-    middle, cross = (qu + qv) / 2, np.sqrt(qu * qv) * c
+    middle, cross = (qu + qv) / 2, np.sqrt(qu) * np.sqrt(qv) * c
     plus, minus = np.exp(cross - middle), np.exp(-cross - middle)
     return (plus - minus) / 2, (plus + minus) / 2
 
@@ -215,7 +215,7 @@ def _piecewise_linear(activation: Activation, qu: Array, qv: Array, c: Array) ->
         result: Array = np.array([f(activation, float(level)) for level in levels])[back].reshape(q.shape)
         return result
 
-    root = np.sqrt(qu * qv)
+    root = np.sqrt(qu) * np.sqrt(qv)
     slope_at_zero = table(mean_slope, qu) * table(mean_slope, qv)
     value = table(mean_value, qu) * table(mean_value, qv) + root * slope_at_zero * c
     value = value + root * np.sum(weight * density * (c[..., None] - x), axis=-1)
@@ -244,7 +244,7 @@ def pair_averages(activation: Activation, qu: ArrayLike, qv: ArrayLike, c: Array
         raise ValueError("variances must be finite and above 0")
     name = activation.name
     if name == "linear":
-        return np.sqrt(u * v) * k, np.ones_like(k)
+        return np.sqrt(u) * np.sqrt(v) * k, np.ones_like(k)
     if name in ("relu", "leaky_relu"):
         return _rectifier(activation.negative_slope or 0.0, u, v, k)
     if name in ("erf", "scaled_erf"):

@@ -62,7 +62,8 @@ def product_moments(inverse_s: Array, count: int) -> list[float]:
     if len(inverse_s) < count:
         raise ValueError(f"{count} moments need {count} terms, not {len(inverse_s)}")
     scale = float(inverse_s[0])
-    lifted = _multiply(inverse_s[:count] / scale, linear_factor(1.0, 1.0, count))
+    scaled: Array = np.asarray(inverse_s[:count] / scale, float)
+    lifted = _multiply(scaled, linear_factor(1.0, 1.0, count))
     return [float(_power(lifted, k)[k - 1]) / k * math.pow(scale, k) for k in range(1, count + 1)]
 
 

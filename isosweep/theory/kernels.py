@@ -38,7 +38,7 @@ class InfiniteWidth:
     c: Array
 
     def fisher_eigenvalues(self) -> Array:
-    """E φφ and E φ'φ' for every pair, (n, n); row by row where hard-tanh's integrals would take much memory."""
+        """(n) eigenvalues of the Gaussian-likelihood Fisher matrix, largest first; each counts once per output."""
         result: Array = np.linalg.eigvalsh(self.ntk)[::-1] / len(self.ntk)
         return result
 

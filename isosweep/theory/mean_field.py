@@ -185,6 +185,11 @@ def variance_fixed_point(activation: Activation, sigma_w: float, sigma_b: float)
             found.append(FixedPoint(q, slope, excess[i][1] > 0 and slope > -1))
     found.extend(_touching(activation, a, b, excess, sigma_w))
     last = excess[decided[-1]][1] if decided else -1.0
+    if last > 0 and len(rows) < len(_TABLE) and not any(p.attracting for p in found):
+        raise NotSquareIntegrableError(
+            f"{activation.label} with σ_w = {sigma_w:g}, σ_b = {sigma_b:g}: the variance grows past {rows[-1][0]:.3g}, "
+            "beyond which the activation is not square-integrable"
+        )
     if last > 0:
         found.append(FixedPoint(math.inf, last + 1, True))
     found.sort(key=lambda p: p.q)

@@ -169,6 +169,10 @@ def predict(
         point = critical_at_variance(phi, float(q_star))
         sigma_w, sigma_b, q_star = point.sigma_w, point.sigma_b, float(q_star)
     assert sigma_w is not None
+    if not (math.isfinite(input_mean_square) and input_mean_square > 0):
+        raise ValueError(f"the inputs' mean square must be above 0 and finite, not {input_mean_square!r}")
+    if not abs(input_correlation) <= 1:
+        raise ValueError(f"the inputs' correlation must be between -1 and 1, not {input_correlation!r}")
     if not (math.isfinite(sigma_w) and sigma_w > 0):
         raise ValueError(f"the gain σ_w must be above 0 and finite, not {sigma_w!r}")
     network = Network(
@@ -281,7 +285,8 @@ def predict_network(network: Network) -> Prediction:
             spread = log_growth(law, n.width, n.depth, n.sigma_w, n.init).variance
             if spread > FINITE_WIDTH_LIMIT:
                 notes.append(
-                    f"finite width dominates: ln‖Ju‖² varies by {spread:.3g} over seeds at depth {n.depth} and width {n.width}"
+                    f"finite width dominates: ln‖Ju‖² varies by {spread:.3g} over seeds "
+                    f"at depth {n.depth} and width {n.width}"
                 )
         except (ValueError, OverflowError) as error:
             notes.append(f"Jacobian: {error}")

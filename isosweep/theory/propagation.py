@@ -70,7 +70,7 @@ class _Chain:
         a, b = self.sigma_w**2, self.sigma_b**2
         while len(self.q) <= depth:
             q, pair = a * self.x[-1] + b, a * self.x_pair[-1] + b
-            if self.q and abs(q - self.q[-1]) <= _STILL * q:
+            if self.q and math.isfinite(q) and abs(q - self.q[-1]) <= _STILL * q:
                 pair *= self.q[-1] / q if q > 0 else 1.0
                 q = self.q[-1]
             self.q.append(q)

@@ -203,7 +203,7 @@ def test_what_is_refused_says_why() -> None:
         critical_at_variance(step, 1.0)
     assert slope_moment(step, 1.0) == math.inf
     for phi, slope in ((lambda x: np.exp(x**2), lambda x: 2 * x * np.exp(x**2)), (lambda x: 1 / x, lambda x: -(x**-2))):
-        with pytest.raises(QuadratureError, match="square-integrable|not finite"):
+        with pytest.raises(QuadratureError, match=r"square-integrable|not finite"):
             second_moment(custom_activation(phi, slope), 1.0)
     assert second_moment(custom_activation(lambda x: np.exp(x**2 / 8), lambda x: x), 1.0) == pytest.approx(2**0.5)
     assert issubclass(NotSquareIntegrableError, ValueError)

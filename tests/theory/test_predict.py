@@ -1,0 +1,228 @@
+"""The whole prediction: its fields, its notes, what it refuses, its columns and its speed."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from isosweep.theory.activations import ACTIVATIONS, custom_activation
+from isosweep.theory.columns import COLUMNS, residual, theory_columns
+from isosweep.theory.critical_line import NoCriticalPoint
+from isosweep.theory.predict import Network, predict, predicted_law
+
+FIELDS = [
+    "sigma_w",
+    "sigma_b",
+    "q_star",
+    "chi",
+    "c_star",
+    "xi_q",
+    "xi_c",
+    "xi_grad",
+    "phase",
+    "jacobian_variance",
+    "jacobian_s_max",
+    "fisher_mean",
+    "fisher_lambda_max",
+    "kappa_1",
+    "kappa_2",
+    "learning_rate_max",
+    "notes",
+]
+
+
+def test_the_fields_of_the_command() -> None:
+    p = predict("tanh", q_star=1 / 64, depth=200, width=400)
+    fields = p.as_dict()
+    assert list(fields) == FIELDS
+    assert json.loads(json.dumps(fields, allow_nan=False)) == fields
+    assert f"{p.sigma_w:.9f}" == "1.015163785"
+    assert f"{p.jacobian_s_max:.6f}" == "1.610827"
+    assert f"{p.jacobian_variance:.6f}" == "0.337874"
+    assert p.phase == "critical"
+    assert p.xi_c is None
+    assert "xi_c is infinite" in p.notes
+
+
+def test_karakida_through_predict() -> None:
+    p = predict("tanh", sigma_w=math.sqrt(3), sigma_b=0.8, depth=2, width=1000, samples=100, outputs=2)
+    assert p.fisher_lambda_max == pytest.approx(253.968, abs=2e-3)
+    assert p.learning_rate_max == pytest.approx(2 / 253.968, rel=1e-5)
+    softmax = predict(
+        "tanh", sigma_w=math.sqrt(3), sigma_b=0.8, depth=2, width=1000, outputs=2, likelihood="categorical"
+    )
+    assert softmax.fisher_lambda_max is not None
+    assert softmax.fisher_lambda_max < 253.968 / 2  # λ_max of the output's Hessian is at most ½
+
+
+@pytest.mark.parametrize(
+    ("name", "gain", "bias", "word"),
+    [
+        ("relu", math.sqrt(2), 0.0, "every variance"),
+        ("relu", 1.5, 0.0, "without bound"),
+        ("relu", 1.2, 0.0, "shrinks to 0"),
+        ("tanh", 0.9, 0.0, "shrinks to 0"),
+        ("silu", 1.9, 0.0, "several fixed points"),
+        ("softplus", 2.0, 0.0, "without bound"),
+    ],
+)
+def test_no_single_fixed_point_is_said(name: str, gain: float, bias: float, word: str) -> None:
+    p = predict(name, sigma_w=gain, sigma_b=bias, depth=6, width=300)
+    assert any(word in note for note in p.notes)
+    assert p.q_star in (None, 0.0)
+    assert all(v is None or isinstance(v, str | tuple) or math.isfinite(v) for v in vars(p).values())
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("gain", [0.3, 1.0, 1.7])
+@pytest.mark.parametrize("likelihood", ["gaussian", "categorical"])
+def test_every_activation_gets_finite_numbers_or_a_note(name: str, gain: float, likelihood: str) -> None:
+    p = predict(name, sigma_w=gain, sigma_b=0.2, depth=5, width=100, init="gaussian", likelihood=likelihood)  # type: ignore[arg-type]
+    values = [v for v in vars(p).values() if isinstance(v, float)]
+    assert np.all(np.isfinite(values))
+    assert p.notes or None not in vars(p).values()
+
+
+def test_notes_on_what_holds_only_in_the_limit() -> None:
+    assert any("finite width dominates" in n for n in predict("tanh", q_star=8.0, depth=200, width=400).notes)
+    assert any("unstable" in n for n in predict("gelu", q_star=0.5, depth=20, width=400).notes)
+    assert any("κ_2 is 0" in n for n in predict("tanh", sigma_w=1.2, depth=4, width=100).notes)
+    step = custom_activation(np.sign, np.zeros_like, discontinuities=(0.0,), odd=True)
+    p = predict(step, sigma_w=1.0, depth=4, width=100)
+    assert p.chi is None
+    assert p.q_star == pytest.approx(1.0)
+    assert any("discontinuous" in n for n in p.notes)
+    huge = predict("relu", sigma_w=1e30, depth=50, width=100)
+    assert huge.fisher_lambda_max is None
+    assert huge.notes
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(ValueError, match="either the gain"):
+        predict("tanh", depth=2, width=10)
+    with pytest.raises(ValueError, match="either the gain"):
+        predict("tanh", depth=2, width=10, sigma_w=1.0, q_star=0.5)
+    with pytest.raises(ValueError, match="depth"):
+        predict("tanh", depth=0, width=10, sigma_w=1.0)
+    with pytest.raises(ValueError, match=r"q\* must be"):
+        predict("tanh", depth=2, width=10, q_star=-0.5)
+    with pytest.raises(NoCriticalPoint, match="negative"):
+        predict("softplus", depth=2, width=10, q_star=0.5)
+    with pytest.raises(ValueError, match="likelihood"):
+        predict("tanh", depth=2, width=10, sigma_w=1.0, likelihood="poisson")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"square-integrable|not finite"):
+        predict(custom_activation(lambda x: np.exp(x**2), lambda x: x), depth=2, width=10, sigma_w=1.0)
+    with pytest.raises(ValueError, match="σ_w"):
+        predict("tanh", depth=2, width=10, sigma_w=-1.0)
+
+
+def _columns(**changes: object) -> dict[str, float | str | None]:
+    settings: dict[str, object] = {
+        "activation": "tanh",
+        "negative_slope": None,
+        "init": "orthogonal",
+        "gain": 1.3,
+        "bias_std": 0.2,
+        "depth": 6,
+        "width": 500,
+        "inputs": 500,
+        "samples": 50,
+        "outputs": 10,
+        "likelihood": "categorical",
+        "input_mean_square": 1.0,
+    }
+    return theory_columns(**(settings | changes))  # type: ignore[arg-type]
+
+
+def test_columns_of_a_run() -> None:
+    row = _columns()
+    assert tuple(row) == COLUMNS
+    assert row["theory_phase"] == "ordered"
+    assert isinstance(row["theory_fisher_lambda_max"], float)
+    at = predict("tanh", q_star=0.5, depth=6, width=500)
+    assert at.q_star is not None
+    placed = _columns(
+        gain=at.sigma_w,
+        bias_std=at.sigma_b,
+        q_star=0.5,
+        input_mean_square=(0.5 - at.sigma_b**2) / at.sigma_w**2,
+    )
+    assert placed["theory_jacobian_s_max"] == pytest.approx(at.jacobian_s_max)
+    assert placed["theory_jacobian_mean"] == pytest.approx(1.0)
+    assert placed["theory_note"] is not None
+    assert "infinite" in str(placed["theory_note"])
+
+
+def test_columns_are_empty_with_the_reason() -> None:
+    away = _columns(gain=1.9, input_mean_square=0.05)
+    assert away["theory_jacobian_s_max"] is None
+    assert "not at q*" in str(away["theory_note"])
+    deep = _columns(gain=2.3287072898, bias_std=2.0088803790, depth=200, width=400)
+    assert deep["theory_fisher_lambda_max"] is None
+    assert "finite width dominates" in str(deep["theory_note"])
+    other = _columns(init="uniform")
+    assert other["theory_chi"] is None
+    assert "no theory" in str(other["theory_note"])
+    assert residual([1.0, 2.0, 3.0], 4.0) == pytest.approx(-2.0)
+    assert residual([1.0], 4.0) is None
+    assert residual([1.0, 2.0], None) is None
+
+
+def test_trace_of_the_columns_against_the_infinite_width_kernel() -> None:
+    from isosweep.theory.activations import activation
+    from isosweep.theory.kernels import infinite_width
+
+    row = _columns(likelihood="gaussian", samples=1)
+    kernel = infinite_width(activation("tanh"), np.ones((1, 1)), 1.3, 0.2, 6, 500, 500)
+    assert row["theory_fisher_trace"] == pytest.approx(10 * kernel.ntk[0, 0], rel=1e-10)
+
+
+def test_the_law_behind_a_prediction() -> None:
+    p = predict("hard_tanh", q_star=0.5, depth=12, width=400)
+    from isosweep.theory.activations import activation
+
+    network = Network(activation("hard_tanh"), p.sigma_w, p.sigma_b, 0.5, 12, 400)
+    law = predicted_law(network)
+    assert law is not None
+    assert law.s_max == pytest.approx(p.jacobian_s_max)
+    assert predicted_law(Network(activation("silu"), 1.9, 0.0, None, 12, 400)) is None
+
+
+def test_a_prediction_with_its_density_takes_under_50_ms() -> None:
+    from isosweep.theory.activations import activation
+
+    def once(gain: float) -> float:
+        start = time.process_time()
+        p = predict("tanh", sigma_w=gain, sigma_b=0.2, depth=64, width=800)
+        predicted_law(Network(activation("tanh"), p.sigma_w, p.sigma_b, None, 64, 800))
+        return time.process_time() - start
+
+    once(1.2)
+    assert sorted(once(g) for g in (1.21, 1.25, 1.31, 1.37, 1.4))[2] < 0.05
+
+
+def test_runs_that_share_their_settings_cost_little() -> None:
+    start = time.process_time()
+    for gain in np.linspace(0.8, 1.6, 5):
+        for depth in (4, 16, 64):
+            for name in ("tanh", "relu"):
+                for init in ("orthogonal", "gaussian"):
+                    for _ in range(500):
+                        _columns(activation=name, gain=float(gain), depth=depth, init=init)
+    assert time.process_time() - start < 60 * 30000 / 100000
+
+
+def test_theory_never_imports_torch() -> None:
+    code = (
+        "import sys; from isosweep.theory.columns import theory_columns; from isosweep.theory.predict import predict;"
+        "predict('tanh', q_star=0.1, depth=3, width=50);"
+        "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'pandas', 'pyarrow')])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
