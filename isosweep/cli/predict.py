@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,10 +48,14 @@ def _sweep_table(spec: Path, set_: list[str] | None, json_: bool) -> None:
     table = Table(title=f"{sweep.name}: predictions for its inputs' scale, uncorrelated inputs", title_justify="left", box=None, pad_edge=False)
     for name in (*axes, *(name.removeprefix("theory_") for name in shown)):
         table.add_column(name, justify="right")
-    for row in {tuple(str(r.get(axis)) for axis in axes): r for r in reversed(rows)}.values():
+    points: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in rows:
+        points.setdefault(tuple(str(row.get(axis)) for axis in axes), row)
+    for row in points.values():
         cells = [row.get(name) for name in (*axes, *shown)]
         table.add_row(*("—" if c is None else f"{c:.5g}" if isinstance(c, float) else str(c) for c in cells))
-    Console(highlight=False).print(table)
+    # piped into a file or a pager, no column is cut
+    Console(highlight=False, width=None if sys.stdout.isatty() else 250).print(table)
 
 
 @exits
