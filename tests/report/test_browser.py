@@ -1,0 +1,148 @@
+"""The page in Chromium, from disk and without a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isosweep.report import load_tables, page
+
+from .odd import ODD
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture
+def shown(browser: Any) -> Iterator[Open]:
+    """Opens a page text from file:// with the network off; at the end nothing may have been said on the console or asked for."""
+    contexts, said = [], []
+
+    def show(text: str, folder: Path, width: int = 1280) -> Any:
+        path = folder / "page.html"
+        path.write_text(text, encoding="utf-8")
+        context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on(
+            "request",
+            lambda request: said.append(request.url) if not request.url.startswith(("file:", "data:")) else None,
+        )
+        tab.goto(path.as_uri())
+        tab.wait_for_selector("html[data-ready=yes]", timeout=60_000)
+        return tab
+
+    yield show
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+def _names(tab: Any) -> list[str]:
+    return tab.eval_on_selector_all("figure[data-figure]", "all => all.map(f => f.dataset.figure)")
+
+
+@pytest.mark.parametrize("width", [375, 768, 1280, 1920])
+def test_every_figure_has_marks_and_fits_the_screen(
+    shown: Open, quickstart_page: str, tmp_path: Path, width: int
+) -> None:
+    tab = shown(quickstart_page, tmp_path, width)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    for name in _names(tab):
+        marks = tab.locator(f"#drawing-{name} svg .role-mark path, #drawing-{name} svg .role-mark text").count()
+        assert marks > 0, name
+        assert tab.locator(f"#drawing-{name}").evaluate("e => e.scrollWidth <= e.clientWidth + 1"), name
+
+
+def test_a_click_on_a_cell_changes_the_spectra_everywhere(shown: Open, quickstart_page: str, tmp_path: Path) -> None:
+    tab = shown(quickstart_page, tmp_path)
+    data = "isosweep.views.chosen_network.data('network_fisher')"
+    before = tab.evaluate(f"JSON.stringify({data}.map(d => [d.seed, d.x, d.y]))")
+    chosen = tab.eval_on_selector("#network", "e => e.value")
+    cell = tab.locator("#drawing-jacobian_s_max svg .mark-rect path[aria-label*='tanh, gaussian, 4, 0.8']").first
+    cell.click()
+    tab.wait_for_function(f"JSON.stringify({data}.map(d => [d.seed, d.x, d.y])) !== {before!r}")
+    assert tab.eval_on_selector("#network", "e => e.value") != chosen
+    assert "tanh, gaussian, depth 4, gain 0.8: 3 seeds" in tab.inner_text("#chosen")
+    # The other heat maps mark the same cell.
+    signal = tab.evaluate("isosweep.views.fisher_lambda_max.signal('cell')")
+    assert signal == tab.eval_on_selector("#network", "e => e.value")
+
+
+def test_the_keyboard_alone_chooses_a_network(shown: Open, quickstart_page: str, tmp_path: Path) -> None:
+    tab = shown(quickstart_page, tmp_path)
+    before = tab.inner_text("#chosen")
+    tab.focus("#network")
+    tab.keyboard.press("ArrowDown")
+    tab.wait_for_function(f"document.getElementById('chosen').innerText !== {before!r}")
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.id") == "drawing-chosen_network"
+
+
+def test_hovering_shows_seeds_and_spread(shown: Open, quickstart_page: str, tmp_path: Path) -> None:
+    tab = shown(quickstart_page, tmp_path)
+    tab.locator("#drawing-fisher_lambda_max svg .mark-rect path[aria-label*='relu, gaussian, 4, 0.8']").first.hover()
+    tab.wait_for_selector("#vg-tooltip-element.visible")
+    told = tab.inner_text("#vg-tooltip-element")
+    assert "n = 3 of 3 seeds" in told
+    assert "seed 0:" in told
+    assert " to " in told
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_accessibility(shown: Open, quickstart_page: str, tmp_path: Path, width: int) -> None:
+    import axe_playwright_python
+
+    tab = shown(quickstart_page, tmp_path, width)
+    tab.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    violations = tab.evaluate("axe.run(document)")["violations"]
+    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in violations] == []
+
+
+def test_the_spectra_drawn_are_the_tables(shown: Open, quickstart: Any, quickstart_page: str, tmp_path: Path) -> None:
+    tab = shown(quickstart_page, tmp_path)
+    label = "tanh, orthogonal, depth 16, gain 1.2"
+    tab.select_option("#network", label=label)
+    tab.wait_for_function(f"document.getElementById('chosen').innerText.includes({label!r})")
+    runs = quickstart.runs
+    here = (
+        (runs["activation"] == "tanh") & (runs["init"] == "orthogonal") & (runs["depth"] == 16) & (runs["gain"] == 1.2)
+    )
+    drawn = tab.evaluate("isosweep.views.chosen_network.data('network_fisher').map(d => [d.seed, d.x, d.y])")
+    for seed, value in zip(runs[here]["seed"], runs[here]["fisher_lambda_max"], strict=True):
+        first = next(y for s, x, y in drawn if s == str(seed) and x == 1)
+        assert first == pytest.approx(math.log10(value), abs=5e-5)
+
+
+def test_saving_gives_an_image(shown: Open, quickstart_page: str, tmp_path: Path) -> None:
+    tab = shown(quickstart_page, tmp_path)
+    with tab.expect_download() as download:
+        tab.click("button[data-save=svg][data-of=fisher_lambda_max]")
+    assert download.value.suggested_filename == "fisher_lambda_max.svg"
+    assert "<svg" in Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def test_printing_hides_the_controls(shown: Open, quickstart_page: str, tmp_path: Path) -> None:
+    tab = shown(quickstart_page, tmp_path)
+    tab.emulate_media(media="print")
+    assert not tab.locator("#network").is_visible()
+    assert not tab.locator("nav").is_visible()
+    assert tab.locator("#drawing-fisher_lambda_max svg").is_visible()
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda make: make.__name__)
+def test_odd_tables_draw_or_say_why_not(shown: Open, tmp_path: Path, odd: Callable[[Path], Path]) -> None:
+    tab = shown(page(load_tables(odd(tmp_path / "tables"))), tmp_path)
+    for name in _names(tab):
+        assert tab.locator(f"#drawing-{name} svg .role-mark path, #drawing-{name} svg .role-mark text").count() > 0, (
+            name
+        )
+    assert "could not be drawn" not in tab.inner_text("body")
+    assert tab.locator("script").count() == 4
