@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from isosweep.theory.slope_law import SlopeLaw
 
-__all__ = ["LogGrowth", "gaussian_log_growth", "log_growth", "lyapunov_exponents", "zero_mass"]
+__all__ = ["LogGrowth", "active_shares", "gaussian_log_growth", "log_growth", "lyapunov_exponents", "zero_mass"]
 
 
 @lru_cache(maxsize=4096)
@@ -40,6 +40,24 @@ def zero_mass(width: int, active: float, depth: int) -> float:
     # E min = Σ_{k≥1} P(min ≥ k) = Σ_k P(one count ≥ k)^L
     at_least = bdtrc(np.arange(width), width, active)
     return float(1 - np.sum(at_least**depth) / width)
+
+
+@lru_cache(maxsize=1024)
+def active_shares(width: int, active: float, depth: int) -> tuple[float, ...]:
+    """The expected shares of active units of `depth` layers, in increasing order: binomial order statistics.
+
+    E of the k-th smallest count is Σ_j P(at least L − k + 1 of the L counts reach j). The layers of one network differ
+    by about 1/√width, and it is these shares, rather than their common mean, that a product of projections sees.
+    """
+    if width < 1 or depth < 1:
+        raise ValueError(f"width and depth are 1 or more, not {width} and {depth}")
+    if active in (0, 1):
+        return (float(active),) * depth
+    from scipy.special import bdtrc
+
+    reach = np.clip(bdtrc(np.arange(width), width, active), 0.0, 1.0)  # P(one count > j), j = 0 … N−1
+    shares = [float(np.sum(bdtrc(depth - k, depth, reach))) / width for k in range(1, depth + 1)]
+    return tuple(shares)
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def inverse_s_series(moments: Sequence[float], order: int) -> Array:
     # u/M(u) as a series; the reversion u(z) of z = M(u) has coefficients (1/n)[u^{n−1}] (u/M(u))^n.
     ratio = _reciprocal(np.array(moments[:order], float))
     reverted = np.array([_power(ratio, n)[n - 1] / n for n in range(1, order + 1)])  # u(z)/z
-    alternating = (-1.0) ** np.arange(order)
+    alternating: Array = np.asarray((-1.0) ** np.arange(order), float)
     return _multiply(_reciprocal(reverted), alternating)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isosweep.theory.activations import Activation
+from isosweep.theory.finite_width import active_shares
 from isosweep.theory.free_moments import inverse_s_series, linear_factor, product_moments, series_product
 from isosweep.theory.real_curve import Curve, HardEdge, trace
 from isosweep.theory.roots import bracketed_root
-from isosweep.theory.slope_law import MOMENTS, SlopeLaw, samples_of_square_slope, slope_law
+from isosweep.theory.slope_law import MOMENTS, SlopeLaw, bernoulli_law, samples_of_square_slope, slope_law
 
 __all__ = ["Init", "JacobianLaw", "jacobian_edge", "jacobian_law", "jacobian_variance"]
 
@@ -39,6 +40,9 @@ class _Relation:
     gaussian: int  # factors 1 + z
     marchenko: float | None  # c = N_1/N_0 of a rectangular Gaussian first layer: a factor 1 + cz
     projection: float | None  # r = N_0/N_1 < 1 of an orthogonal one: a factor (z + r)/(r(1 + z))
+    shares: tuple[
+        float, ...
+    ] = ()  # of active units, layer by layer, for φ' of 0 or 1: factors (z + p_l) for the (z + p) of each
 
     def __call__(self, log_w: Any) -> tuple[Any, Any, Any, Any]:
         """ln λ, d ln λ/d ln w, M and dM/d ln w at w = e^{log_w}."""
@@ -55,6 +59,11 @@ class _Relation:
             r = self.projection
             log = log + np.log((z + r) / (r * (1 + z)))
             slope = slope + dz * (1 / (z + r) - 1 / (1 + z))
+        if self.shares:
+            each = np.asarray(z)[..., None] + np.array(self.shares)
+            common = z + self.law.sup_mass
+            log = log + np.log(each).sum(-1) - depth * np.log(common)
+            slope = slope + dz * ((1 / each).sum(-1) - depth / common)
         return log, slope, z, dz
 
     def real(self, w: float) -> tuple[float, float]:
@@ -74,6 +83,8 @@ class _Relation:
         """How far ln w may move before w meets an end of φ'²'s law; at most 3."""
         w = np.exp(log_w)
         ends = self.law.nodes.real if self.law.discrete else np.array([self.law.sup])
+        if self.shares:  # and where M is minus a layer's share
+            ends = np.append(ends, 1 - self.law.sup_mass / np.array(self.shares[1:]))
         gaps = np.abs(1 - ends / w)
         gaps = gaps[gaps > 0]
         return min(3.0, float(gaps.min())) if len(gaps) else 3.0
@@ -89,6 +100,9 @@ class _Relation:
             factors.append((linear_factor(1.0, self.marchenko, order), 1))
         if self.projection is not None:
             factors += [(linear_factor(1.0, 1 / self.projection, order), 1), (one, -1)]
+        mean = self.law.sup_mass
+        for share in self.shares:
+            factors += [(linear_factor(share, 1.0, order), 1), (linear_factor(mean, 1.0, order), -1)]
         return series_product(factors)
 
 
@@ -267,7 +281,8 @@ def _upper_edge(relation: _Relation) -> _Top:
     law, depth = relation.law, relation.depth
     orthogonal = relation.gaussian == 0 and relation.marchenko is None
     r = relation.projection or 1.0
-    top_share = depth * law.sup_mass + r - depth if orthogonal else 0.0
+    total = sum(relation.shares) if relation.shares else depth * law.sup_mass
+    top_share = total + r - depth if orthogonal else 0.0
     atom: tuple[float, float] | None = None
     if orthogonal and depth > 1 and law.sup_mass > 0 and abs(top_share) < 1e-9:
         return _marginal_edge(relation)
@@ -287,7 +302,7 @@ def _upper_edge(relation: _Relation) -> _Top:
 
     grid = np.linspace(-34, 34, 69)
     slopes = relation.slopes(np.array([place(float(v)) for v in grid]))
-    for i in range(len(grid) - 1):
+    for i in reversed(range(len(grid) - 1)):  # the outermost: with differing shares there are others further in
         if slopes[i] < 0 <= slopes[i + 1] and (w := _stationary(relation, place, grid[i], grid[i + 1])) is not None:
             edge = _hard_edge(relation, w, abs(w - law.sup))
             return _Top(edge, edge.x, atom)
@@ -320,6 +335,8 @@ def _lower_edge(relation: _Relation, rank: float) -> HardEdge | None:
     law = relation.law
     smallest = float(law.nodes.real[law.nodes.real > 0].min()) if law.discrete else law.inf
     narrow = relation.projection or (1 / relation.marchenko if relation.marchenko is not None else 1.0)
+    if len(relation.shares) > 1:  # λ is 0 again where M is minus the next share
+        smallest = 1 - relation.shares[0] / relation.shares[1]
     square_gaussian = relation.gaussian > 0
     start = 0.0
     if narrow < 1 - law.zero_mass - 1e-12:
@@ -329,7 +346,8 @@ def _lower_edge(relation: _Relation, rank: float) -> HardEdge | None:
 
         start = -law.sup * math.exp(bracketed_root(rank_gap, -40.0, 40.0))
     elif law.zero_mass > 0:
-        if not (relation.depth == 1 and square_gaussian and narrow >= 1):
+        first_order = len(relation.shares) > 1 or (relation.depth == 1 and square_gaussian)
+        if not (first_order and narrow >= 1):
             return None
     elif smallest <= 0 or square_gaussian or relation.marchenko is not None or relation.projection is not None:
         return None
@@ -361,7 +379,13 @@ def jacobian_edge(
 
 @lru_cache(maxsize=512)
 def jacobian_law(
-    activation: Activation, q: float, sigma_w: float, depth: int, init: Init, input_ratio: float = 1.0
+    activation: Activation,
+    q: float,
+    sigma_w: float,
+    depth: int,
+    init: Init,
+    input_ratio: float = 1.0,
+    width: int | None = None,
 ) -> JacobianLaw:
     """The spectrum at pre-activation variance `q` in every layer.
 
@@ -369,6 +393,8 @@ def jacobian_law(
         q: the fixed point's variance (any, for a homogeneous activation).
         depth: L, hidden layers; L factors W and L factors D.
         init: "orthogonal" (σ_w √max(1, N_l/N_{l−1}) times a Haar matrix) or "gaussian" (variance σ_w²/N_{l−1}).
+        width: if given, and φ' is 0 or 1 (relu, hard_tanh), the layers' shares of active units are the order statistics
+            expected at this width in place of their common mean: the finite-width rank and its effect on the rest.
         input_ratio: N_0 over the width. Above 1 an orthogonal first layer is as a square one; a Gaussian one is
             Marchenko-Pastur.
 
@@ -381,9 +407,13 @@ def jacobian_law(
         raise ValueError(f"the input dimension over the width must be above 0, not {input_ratio!r}")
     law = slope_law(activation, q)
     relation = _relation(law, sigma_w, depth, init, input_ratio)
+    if width is not None and law.discrete and law.zero_mass > 0 and law.sup_mass > 0 and len(law.nodes) == 2:
+        shares = active_shares(width, law.sup_mass, depth)
+        law = bernoulli_law(shares[0])
+        relation = replace(relation, law=law, shares=shares)
     counted = min(1.0, input_ratio)  # min(N_L, N_0)/N_L
     moments = tuple(m / counted for m in product_moments(relation.series(MOMENTS), MOMENTS))
-    rank = min(1 - law.zero_mass, counted)
+    rank = min(1 - law.zero_mass, counted, *relation.shares, 1.0)
     zero = max(0.0, 1 - rank / counted)
 
     if depth == 1 and init == "orthogonal" and relation.projection is None:

@@ -85,6 +85,8 @@ def _advance(f: Evaluation, w: complex, x: float, slope: complex, dx: float) -> 
             if abs(k4 - k1) < 0.7 * abs(k1):
                 break
         dx /= 2
+    else:
+        raise RuntimeError("the curve of real eigenvalues was lost")
     return complex(_polish(f, w + dx / 6 * (k1 + 2 * k2 + 2 * k3 + k4), x + dx, 1)), x + dx
 
 

@@ -21,7 +21,7 @@ from isosweep.theory.activations import Activation
 from isosweep.theory.averages import slope_moment
 from isosweep.theory.quadrature import gaussian_grid
 
-__all__ = ["SlopeLaw", "slope_law"]
+__all__ = ["SlopeLaw", "bernoulli_law", "slope_law"]
 
 Complex = NDArray[np.complex128]
 Array = NDArray[np.float64]
@@ -73,6 +73,11 @@ def _discrete(values: list[float], masses: list[float]) -> SlopeLaw:
         float(m[v == 0].sum()),
         tuple(float(m @ v**k) for k in range(1, MOMENTS + 1)),
     )
+
+
+def bernoulli_law(active: float) -> SlopeLaw:
+    """φ'² of 1 with probability `active`, else 0."""
+    return _discrete([0.0, 1.0], [1 - active, active])
 
 
 def _piecewise_linear(activation: Activation, q: float) -> SlopeLaw:

@@ -203,7 +203,7 @@ def _singular_values(name: str, q: float, depth: int, init: Init, width: int, se
 def _distance(name: str, q: float, depth: int, init: Init, width: int, seeds: int) -> float:
     """Kolmogorov and Smirnov's, on the non-zero continuous part."""
     phi = activation(name)
-    law = jacobian_law(phi, q, critical_at_variance(phi, q).sigma_w, depth, init)
+    law = jacobian_law(phi, q, critical_at_variance(phi, q).sigma_w, depth, init, width=width)
     values = np.concatenate([_singular_values(name, q, depth, init, width, s) for s in range(seeds)])
     for atom, _ in law.atoms:
         values = values[np.abs(values - atom) > 1e-9]
