@@ -37,7 +37,7 @@ class Grid:
     """The axes of one grid by plain name (a scalar is an axis of one value), and what ties them.
 
     Attributes:
-        axes: plain name → values, in the file's order.
+        axes: plain name → values, in the order of the reference.
         zips: groups of axes that move together.
         when: an axis → the condition under which it exists, each after those of the axes that it depends on.
         exclude: conditions of the points to drop.
@@ -76,7 +76,7 @@ class Grid:
         return math.prod(len(values) for values in self._dimensions()[1])
 
     def points(self) -> Iterator[tuple[Point, bool]]:
-        """Every point, in the file's order with the last axis fastest, and whether `exclude` drops it.
+        """Every point, the axes in the reference's order and the last fastest, and whether `exclude` drops it.
 
         Points that differ only in axes that do not exist there (`when`) are one point.
         """

@@ -35,7 +35,7 @@ class Sweep:
         file: where it was read.
         text: the file as it stands, without the overrides.
         overrides: the ``KEY=VALUE`` laid over it.
-        axes: plain names of the settings that take more than one value, in the file's order.
+        axes: plain names of the settings that take more than one value, in the order of the reference.
         duplicates: points that named a run already there.
         excluded: points that `exclude` dropped.
     """
@@ -50,7 +50,7 @@ class Sweep:
     _runs: tuple[Run, ...]
 
     def runs(self) -> tuple[Run, ...]:
-        """Its runs, in the file's order, each once."""
+        """Its runs, each once: grid after grid, the axes in the order of the reference, the last fastest."""
         return self._runs
 
     @property
