@@ -12,7 +12,9 @@ from torch import Tensor
 from isosweep.curvature.block_summary import BlockSummarizer
 from isosweep.curvature.centring import centred_dual, unit_cotangents
 from isosweep.curvature.dual_gram import DualAccumulator, layer_terms
-from isosweep.curvature.spectra import DUAL_ERROR_UNITS, BlockSpectrum, FisherSpectrum, first, numerical_rank
+from isosweep.curvature.spectra import BlockSpectrum, FisherSpectrum, error_units, first, numerical_rank
+from isosweep.curvature.threads import Workers
+from isosweep.curvature.two_stage_eigenvalues import TWO_STAGE_ROWS, two_stage_eigenvalues
 from isosweep.curvature.weighted_jacobian import WeightedJacobian
 
 __all__ = ["dual_eigenvalues", "dual_spectrum"]
@@ -41,50 +43,65 @@ def dual_spectrum(
             continue
         dual.add_alone(layer, block)
         own = centred_dual(block, weights) if weights.centred else block
-        blocks[layer.name] = _block(own, layer.parameters, detail == "spectrum", summarize)
+        blocks[layer.name] = _block(own, layer.parameters, detail == "spectrum", summarize, jacobian.workers)
     dual.flush()
     matrix = dual.matrix
     errors_relative_to = None
     if weights.centred:
         errors_relative_to = _uncentred_largest(matrix, jacobian)
         matrix = centred_dual(matrix, weights)
-    spectrum = _whole(matrix, jacobian.columns, dict(reversed(blocks.items())), errors_relative_to)
+    original = matrix.clone() if eigenvectors else matrix
+    by_name = dict(reversed(blocks.items()))
+    spectrum = _whole(matrix, jacobian.columns, by_name, errors_relative_to, jacobian.workers)
     if not eigenvectors:
         return spectrum
+    matrix = original
     return replace(spectrum, eigenvectors=_eigenvectors(matrix, jacobian, min(eigenvectors, spectrum.rank)))
 
 
-def dual_eigenvalues(matrix: Tensor, parameters: int) -> Tensor:
-    """The largest min(R, P) eigenvalues of a matrix whose lower triangle is valid: float64, descending, clipped at
-    0.
+def dual_eigenvalues(matrix: Tensor, parameters: int, workers: Workers) -> Tensor:
+    """The largest min(R, P) eigenvalues of a matrix whose lower triangle is valid: float64, descending, clipped at 0.
+
+    The matrix may be overwritten.
     """
-    if matrix.shape[0] == 0:
+    rows = matrix.shape[0]
+    if rows == 0:
         return matrix.new_empty(0, dtype=torch.float64)
-    values: Tensor = torch.linalg.eigvalsh(matrix).to(torch.float64).flip(0)
-    return values[: min(matrix.shape[0], parameters)].clamp_(min=0)
+    if rows >= TWO_STAGE_ROWS and matrix.device.type == "cpu" and matrix.dtype == torch.float64:
+        ascending = two_stage_eigenvalues(matrix, workers)
+    else:
+        ascending = torch.linalg.eigvalsh(matrix).to(torch.float64)
+    return ascending.flip(0)[: min(rows, parameters)].clamp_(min=0)
 
 
-def _block(matrix: Tensor, parameters: int, in_full: bool, summarize: BlockSummarizer) -> BlockSpectrum:
+def _block(
+    matrix: Tensor, parameters: int, in_full: bool, summarize: BlockSummarizer, workers: Workers
+) -> BlockSpectrum:
     if not in_full:
         lambda_max, trace, rank = summarize(matrix)
         return BlockSpectrum(None, lambda_max, trace, rank)
-    eigenvalues = dual_eigenvalues(matrix, parameters)
+    trace = float(matrix.diagonal().sum())
+    eigenvalues = dual_eigenvalues(matrix, parameters, workers)
     rank = numerical_rank(eigenvalues, matrix.shape[0], matrix.dtype)
-    return BlockSpectrum(eigenvalues, first(eigenvalues), float(matrix.diagonal().sum()), rank)
+    return BlockSpectrum(eigenvalues, first(eigenvalues), trace, rank)
 
 
 def _whole(
-    matrix: Tensor, parameters: int, blocks: dict[str, BlockSpectrum], errors_relative_to: float | None
+    matrix: Tensor,
+    parameters: int,
+    blocks: dict[str, BlockSpectrum],
+    errors_relative_to: float | None,
+    workers: Workers,
 ) -> FisherSpectrum:
     trace = float(matrix.diagonal().sum())
-    eigenvalues = dual_eigenvalues(matrix, parameters)
+    eigenvalues = dual_eigenvalues(matrix, parameters, workers)
     scale = first(eigenvalues) if errors_relative_to is None else errors_relative_to
     return FisherSpectrum(
         eigenvalues=eigenvalues,
         trace=trace,
         frobenius=float(eigenvalues.norm()),
         rank=numerical_rank(eigenvalues, matrix.shape[0], matrix.dtype),
-        abs_error=DUAL_ERROR_UNITS * torch.finfo(matrix.dtype).eps * scale,
+        abs_error=error_units(matrix.shape[0]) * torch.finfo(matrix.dtype).eps * scale,
         parameters=parameters,
         blocks=blocks,
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 from isosweep.curvature.dual_gram import LayerTerms
 from isosweep.curvature.graded_svd import one_sided_jacobi
 from isosweep.curvature.output_weights import OutputWeights
-from isosweep.curvature.spectra import DUAL_ERROR_UNITS, BlockSpectrum, FisherSpectrum, first, numerical_rank
+from isosweep.curvature.spectra import BlockSpectrum, FisherSpectrum, error_units, first, numerical_rank
 
 __all__ = ["explicit_rows", "explicit_spectrum", "squared_singular_values"]
 
@@ -49,7 +49,7 @@ def explicit_spectrum(
         trace=float(sum(own.square().sum() for own in rows.values())),
         frobenius=float(eigenvalues.norm()),
         rank=numerical_rank(eigenvalues, weights.rows, dtype),
-        abs_error=DUAL_ERROR_UNITS * torch.finfo(dtype).eps * first(eigenvalues),
+        abs_error=error_units(weights.rows) * torch.finfo(dtype).eps * first(eigenvalues),
         parameters=sum(layer.parameters for layer in layers),
         method="explicit",
         blocks=blocks,

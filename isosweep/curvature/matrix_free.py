@@ -17,7 +17,7 @@ from torch import Tensor
 from isosweep.curvature.dual_gram import pull_back_all
 from isosweep.curvature.lanczos import Krylov, krylov
 from isosweep.curvature.layers import Parameters
-from isosweep.curvature.spectra import DUAL_ERROR_UNITS, FisherSpectrum
+from isosweep.curvature.spectra import FisherSpectrum, error_units
 from isosweep.curvature.spectral_density import SpectralDensity
 from isosweep.curvature.tiles import pieces
 from isosweep.curvature.weighted_jacobian import WeightedJacobian
@@ -76,7 +76,7 @@ def leading_eigenvalues(jacobian: WeightedJacobian, count: int, steps: int) -> t
     values = space.values[::-1][:count].copy()
     residuals = space.residuals[::-1][:count].copy()
     errors = np.minimum(residuals, residuals**2 / np.maximum(_gaps(space.values)[::-1][:count], 1e-300))
-    rounding = torch.finfo(jacobian.trace.outputs.dtype).eps * DUAL_ERROR_UNITS * float(space.values[-1])
+    rounding = torch.finfo(jacobian.trace.outputs.dtype).eps * error_units(jacobian.rows) * float(space.values[-1])
     return torch.from_numpy(values).clamp(min=0), torch.from_numpy(errors + rounding)
 
 
