@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -22,7 +22,7 @@ __all__ = ["Document", "Path_", "parse_value", "read_document"]
 Path_ = tuple[str | int, ...]
 
 # Far above any file written by hand; what aliases of aliases can grow to in a few lines is above it.
-_MOST_VALUES = 1_000_000
+_MOST_VALUES = 300_000
 
 
 @dataclass
@@ -56,36 +56,33 @@ class Document:
         """A `Problem` at `path`, or at the closest ancestor that stands in the file or on the command line."""
         in_grid = path[:1] == ("grids",) and len(path) > 1
         # what a grid does not say itself, it takes from the top of the file; `--set` is laid over both
-        candidates = [(path, 0), (path[2:], 2)] if in_grid else [(path, 0)]
-        found: tuple[int, Path_, Path_] | None = None
-        for candidate, offset in candidates:
-            for length in range(len(candidate), -1, -1):
-                head = candidate[:length]
-                if head in self.places or head in self.overridden:
-                    # a lone value was read as an axis of one: it stands at the axis itself
-                    if found is None or length + offset > found[0]:
-                        found = (length + offset, head, candidate)
-                    break
-        head = found[1] if found else ()
-        whole = found[2] if found and len(found[1]) > 0 else path
-        if whole and isinstance(whole[-1], int) and head == whole[:-1]:
-            whole = head
-        shown = key if key is not None else dotted(whole)
-        for candidate, _ in candidates:
+        in_grid = path[:1] == ("grids",) and len(path) > 1
+        candidates = [path, path[2:]] if in_grid else [path]
+        for candidate in candidates:
             for length in range(1, len(candidate) + 1):
-                if candidate[:length] in self.overridden:
-                    lone = (
-                        isinstance(candidate[-1], int) and length == len(candidate) - 1 and whole == candidate[:length]
-                    )
-                    shown = key if key is not None else dotted(candidate[:length] if lone else candidate)
-                    source = f"--set {self.overridden[candidate[:length]]}"
-                    return Problem(message, shown, source, None, None, expected, nearest)
-        if path and path not in self.places:
-            for overridden, assignment in self.overridden.items():
-                if overridden[: len(path)] == path:  # a section that stands on the command line alone
-                    return Problem(message, shown, f"--set {assignment}", None, None, expected, nearest)
-        line, column = self.places.get(head, (1, 1))
-        return Problem(message, shown, self.file, line, column, expected, nearest)
+                if (start := candidate[:length]) in self.overridden:
+                    value = next(v for names, v in reversed(self.overrides) if names == tuple(map(str, start)))
+                    lone = length == len(candidate) - 1 and not isinstance(value, list)
+                    return self._set(start, message, key or dotted(start if lone else candidate), expected, nearest)
+        if path not in self.places:
+            for assigned in self.overridden:
+                if path and assigned[: len(path)] == path:  # a section that stands on the command line alone
+                    return self._set(assigned, message, key or dotted(path), expected, nearest)
+        whole, head = max(
+            ((candidate, self._standing(candidate)) for candidate in candidates),
+            key=lambda pair: len(pair[1]) - len(pair[0]),
+        )
+        # a lone value was read as an axis of one: it stands at the axis itself
+        shown = head if whole and isinstance(whole[-1], int) and head == whole[:-1] else whole if head else path
+        line, column = self.places[head]
+        return Problem(message, key or dotted(shown), self.file, line, column, expected, nearest)
+
+    def _standing(self, path: Path_) -> Path_:
+        """The longest beginning of `path` that stands in the file."""
+        return next(head for n in range(len(path), -1, -1) if (head := path[:n]) in self.places)
+
+    def _set(self, assigned: Path_, message: str, key: str, expected: str | None, nearest: str | None) -> Problem:
+        return Problem(message, key, f"--set {self.overridden[assigned]}", None, None, expected, nearest)
 
     def lay_over(self, data: dict[str, Any]) -> None:
         """Lay the overrides of the top of the file over `data`, a grid merged with it: `--set` has the last word."""
@@ -115,23 +112,14 @@ class _Plain:
         self.file = file
         self.places: dict[Path_, tuple[int, int]] = {}
         self.count = 0
-        self.open: list[int] = []
 
     def _below(self, node: Any, path: Path_, line: int, column: int) -> Any:
         self.places[path] = (line + 1, column + 1)
         self.count += 1
-        if id(node) in self.open:
-            self._refuse(path, "an alias inside its own anchor: the value would contain itself")
         if self.count > _MOST_VALUES:
-            self._refuse(path, f"more than {_MOST_VALUES:,} values, aliases written out")
-        self.open.append(id(node))
-        value = self.of(node, path)
-        self.open.pop()
-        return value
-
-    def _refuse(self, path: Path_, message: str) -> NoReturn:
-        line, column = self.places[path]
-        raise SpecError([Problem(message, dotted(path)[:100], self.file, line, column)])
+            message = f"more than {_MOST_VALUES:,} values, aliases written out"
+            raise SpecError([Problem(message, dotted(path), self.file, line + 1, column + 1)])
+        return self.of(node, path)
 
     def of(self, node: Any, path: Path_ = ()) -> Any:
         """`node` and all below it, without ruamel's types."""
