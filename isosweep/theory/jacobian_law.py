@@ -222,13 +222,19 @@ class JacobianLaw:
         return np.append(x, self.curve.upper), np.append(cumulative, self.curve.mass)
 
 
-def jacobian_variance(law: SlopeLaw, sigma_w: float, depth: int, init: Init) -> float:
-    """σ² of JJᵀ for square layers: χ^{2L} L (μ_2/μ_1² − 1 − s_1), s_1 = 0 for orthogonal weights and −1 for Gaussian
-    ones.
+def jacobian_variance(law: SlopeLaw, sigma_w: float, depth: int, init: Init, input_ratio: float = 1.0) -> float:
+    """σ² of the squared singular values.
+
+    For square layers χ^{2L} L (μ_2/μ_1² − 1 − s_1), s_1 = 0 for orthogonal weights and −1 for Gaussian ones; for an
+    input of another dimension from the series of the product, over the min(N_L, N_0) singular values.
     """
-    chi = sigma_w**2 * law.moments[0]
-    excess = law.moments[1] / law.moments[0] ** 2 - 1 + (1 if init == "gaussian" else 0)
-    return float(chi ** (2 * depth) * depth * excess)
+    if input_ratio == 1 or (init == "orthogonal" and input_ratio > 1):
+        chi = sigma_w**2 * law.moments[0]
+        excess = law.moments[1] / law.moments[0] ** 2 - 1 + (1 if init == "gaussian" else 0)
+        return float(chi ** (2 * depth) * depth * excess)
+    one, two = product_moments(_relation(law, sigma_w, depth, init, input_ratio).series(2), 2)
+    counted = min(1.0, input_ratio)
+    return two / counted - (one / counted) ** 2
 
 
 def _check(depth: int, sigma_w: float, init: str) -> None:

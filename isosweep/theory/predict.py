@@ -81,7 +81,7 @@ class Prediction:
         c_star: the correlation two inputs tend to.
         xi_q, xi_c, xi_grad: depth scales, in layers.
         phase: "ordered", "critical" or "chaotic".
-        jacobian_variance: variance of the squared singular values of ∂x^L/∂x^0 (square layers).
+        jacobian_variance: variance of the squared singular values of ∂x^L/∂x^0.
         jacobian_s_max: the largest singular value in the wide limit.
         fisher_mean: mean eigenvalue over all parameters.
         fisher_lambda_max: the largest eigenvalue (of the C largest, the mean, for a Gaussian likelihood).
@@ -281,7 +281,9 @@ def predict_network(network: Network) -> Prediction:
             law = slope_law(n.activation, signal.law_q)
             edge = jacobian_edge(n.activation, signal.law_q, n.sigma_w, n.depth, n.init, n.input_ratio)
             s_max = _finite(math.sqrt(edge), "jacobian_s_max", notes)
-            variance = _finite(jacobian_variance(law, n.sigma_w, n.depth, n.init), "jacobian_variance", notes)
+            variance = _finite(
+                jacobian_variance(law, n.sigma_w, n.depth, n.init, n.input_ratio), "jacobian_variance", notes
+            )
             spread = log_growth(law, n.width, n.depth, n.sigma_w, n.init).variance
             if spread > FINITE_WIDTH_LIMIT:
                 notes.append(
@@ -357,12 +359,20 @@ def _fisher(n: Network, notes: list[str]) -> tuple[float | None, ...]:
             "fisher_lambda_max: κ_2 is 0 (odd activation, no biases, uncorrelated inputs): no outlier to predict"
         )
         return one, two, mean, None, None
+    if not (math.isfinite(top) and top > 0 and 2 / top < math.inf):
+        notes.append("fisher_lambda_max: the softmax is saturated or the gradients vanish below float64")
+        return one, two, mean, None, None
     return one, two, mean, top, 2 / top
 
 
-def predicted_law(network: Network) -> JacobianLaw | None:
-    """The Jacobian's whole law at the network's fixed point, density included; None where there is no fixed point to
-    take it at.
+def predicted_law(network: Network, finite_width: bool = False) -> JacobianLaw | None:
+    """The Jacobian's whole law at the network's fixed point, density included.
+
+    Args:
+        finite_width: for φ' of 0 or 1, let the layers' ranks differ as expected at the network's width.
+
+    Returns:
+        the law; None where there is no fixed point to take it at.
 
     Raises:
         ValueError, RuntimeError: as `jacobian_law`.
@@ -371,5 +381,11 @@ def predicted_law(network: Network) -> JacobianLaw | None:
     if signal.law_q is None:
         return None
     return jacobian_law(
-        network.activation, signal.law_q, network.sigma_w, network.depth, network.init, network.input_ratio
+        network.activation,
+        signal.law_q,
+        network.sigma_w,
+        network.depth,
+        network.init,
+        network.input_ratio,
+        network.width if finite_width else None,
     )

@@ -101,10 +101,9 @@ def test_the_density_integrates_to_one_and_has_its_moments(
     assert law.integral(0) == pytest.approx(1, abs=1e-6)
     for k in (1, 2, 3):
         assert law.integral(k) == pytest.approx(law.moments[k - 1], rel=1e-6)
-    if ratio == 1:
-        phi = activation(name)
-        sigma_w = 1 / math.sqrt(slope_law(phi, q).moments[0])
-        assert law.variance == pytest.approx(jacobian_variance(slope_law(phi, q), sigma_w, depth, init), rel=1e-9)
+    slopes = slope_law(activation(name), q)
+    sigma_w = 1 / math.sqrt(slopes.moments[0])
+    assert law.variance == pytest.approx(jacobian_variance(slopes, sigma_w, depth, init, ratio), rel=1e-9, abs=1e-13)
 
 
 def test_quantiles_invert_the_distribution() -> None:
@@ -207,7 +206,7 @@ def _distance(name: str, q: float, depth: int, init: Init, width: int, seeds: in
     values = np.concatenate([_singular_values(name, q, depth, init, width, s) for s in range(seeds)])
     for atom, _ in law.atoms:
         values = values[np.abs(values - atom) > 1e-9]
-    values = np.sort(values[values > 1e-20 * values.max()])  # exact zeros come out of the SVD near 1e-32
+    values = np.sort(values[values > 1e-27 * values.max()])  # exact zeros come out of the SVD near 1e-32
     assert law.curve is not None
     below = (law.cdf(values) - law.zero_mass) / law.curve.mass
     steps = np.arange(len(values) + 1) / len(values)

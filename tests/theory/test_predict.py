@@ -98,6 +98,9 @@ def test_notes_on_what_holds_only_in_the_limit() -> None:
     assert p.chi is None
     assert p.q_star == pytest.approx(1.0)
     assert any("discontinuous" in n for n in p.notes)
+    saturated = predict("relu", sigma_w=2.0, depth=64, width=256, likelihood="categorical")
+    assert saturated.learning_rate_max is None
+    assert any("saturated" in n for n in saturated.notes)
     huge = predict("relu", sigma_w=1e30, depth=50, width=100)
     assert huge.fisher_lambda_max is None
     assert huge.notes
