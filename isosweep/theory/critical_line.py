@@ -24,7 +24,7 @@ _ZERO_BIAS = 1e-12  # σ_b² below this share of q* is rounding, where the gap h
 _MARGIN = 1e-9  # a slope of V may exceed 1 by rounding and still count as stable
 
 
-class NoCriticalPoint(ValueError):  # noqa: N818
+class NoCriticalPoint(ValueError):
     """There is no (σ_w, σ_b) with χ = 1 at what was asked for."""
 
 
