@@ -1,4 +1,6 @@
-"""What the command line costs before it does anything: `isosweep --help` against importing typer and rich, in alternation."""
+"""What the command line costs before it does anything: `isosweep --help` against importing typer and rich, in
+alternation.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a worker adds to each run beyond its measurement: one worker, many tiny runs, wall time between records against `execute` itself."""
+"""What a worker adds to each run beyond its measurement: one worker, many tiny runs, wall time between records
+against `execute` itself.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         spec = Path(folder, "overhead.yaml")
         spec.write_text(SPEC)
-        command = [sys.executable, "-m", "isosweep.cli", "launch", str(spec), "--local", "--workers", "1", "--store", f"{folder}/store", "-q", "--runs-per-task", str(RUNS)]
+        command = [
+            sys.executable,
+            "-m",
+            "isosweep.cli",
+            "launch",
+            str(spec),
+            "--local",
+            "--workers",
+            "1",
+            "--store",
+            f"{folder}/store",
+            "-q",
+            "--runs-per-task",
+            str(RUNS),
+        ]
         subprocess.run(command, check=True)
         stamps = sorted(path.stat().st_mtime for path in Path(folder).glob("store/records/*/*.arrow"))
         assert len(stamps) == RUNS

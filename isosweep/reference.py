@@ -1,4 +1,6 @@
-"""The reference pages that are generated: `python -m isosweep.reference docs` writes them, a test holds them to what the code says."""
+"""The reference pages that are generated: `python -m isosweep.reference docs` writes them, a test holds them to what
+the code says.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,7 @@ def _rows(model: type[BaseModel], skip: frozenset[str] = frozenset()) -> Iterato
     yield "| key | values | default | meaning |"
     yield "|---|---|---|---|"
     for name, field in model.model_fields.items():
-        if name in skip or isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        if name in skip or (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
             continue
         words = ", ".join(f"`{word}`" for word in dict.fromkeys(_words(field.annotation)))
         yield f"| `{name}` | {words or '…'} | {_default(field)} | {_cell(field.description)} |"
@@ -73,7 +75,13 @@ def sweep_file() -> str:
 
     parts = []
     for path, title, model in _SECTIONS:
-        lines = [f"### {title} (`{path}`)", "", (model.__doc__ or "").strip(), "", *_rows(model, frozenset({"fisher", "jacobian"}))]
+        lines = [
+            f"### {title} (`{path}`)",
+            "",
+            (model.__doc__ or "").strip(),
+            "",
+            *_rows(model, frozenset({"fisher", "jacobian"})),
+        ]
         parts.append("\n".join(lines))
     top = "\n".join(
         ["### At the top", "", "| key | default | meaning |", "|---|---|---|"]
@@ -83,7 +91,9 @@ def sweep_file() -> str:
             if name not in ("network", "data", "measure")
         ]
     )
-    names = "\n".join(["| plain name | key |", "|---|---|", *(f"| `{name}` | `{'.'.join(path)}` |" for path, name in AXES.items())])
+    names = "\n".join(
+        ["| plain name | key |", "|---|---|", *(f"| `{name}` | `{'.'.join(path)}` |" for path, name in AXES.items())]
+    )
     return SWEEP_FILE.format(top=top, sections="\n\n".join(parts), names=names)
 
 
@@ -93,9 +103,20 @@ def tables() -> str:
     from .tables.schema import FISHER, JACOBIAN, LAYERS, RUNS, TRAINING
 
     def table(columns: Any) -> str:
-        return "\n".join(["| column | type | meaning |", "|---|---|---|", *(f"| `{c.name}` | {str(c.type).replace('<item: double>', ' of double')} | {_cell(c.meaning)} |" for c in columns)])
+        return "\n".join(
+            [
+                "| column | type | meaning |",
+                "|---|---|---|",
+                *(
+                    f"| `{c.name}` | {str(c.type).replace('<item: double>', ' of double')} | {_cell(c.meaning)} |"
+                    for c in columns
+                ),
+            ]
+        )
 
-    return TABLES.format(runs=table(RUNS), fisher=table(FISHER), jacobian=table(JACOBIAN), layers=table(LAYERS), training=table(TRAINING))
+    return TABLES.format(
+        runs=table(RUNS), fisher=table(FISHER), jacobian=table(JACOBIAN), layers=table(LAYERS), training=table(TRAINING)
+    )
 
 
 def pages() -> dict[str, str]:

@@ -34,7 +34,9 @@ class Command:
     def arguments(self, *words: object) -> list[str]:
         return [sys.executable, "-m", "isosweep.cli", *map(str, words)]
 
-    def run(self, *words: object, check: int | None = 0, timeout: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: object, check: int | None = 0, timeout: float = 240, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             self.arguments(*words),
             cwd=self.folder,
@@ -53,7 +55,12 @@ class Command:
 
     def start(self, *words: object) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.arguments(*words), cwd=self.folder, env={**os.environ, **self.environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            self.arguments(*words),
+            cwd=self.folder,
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     def write(self, name: str, text: str) -> Path:
@@ -71,7 +78,9 @@ def command(tmp_path: Path) -> Command:
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[PrivateSlurm]:
-    """A real Slurm of two nodes with small arrays, for the whole session; skipped, or failed with ISOSWEEP_REQUIRE_SLURM=1, without its programs."""
+    """A real Slurm of two nodes with small arrays, for the whole session; skipped, or failed with
+    ISOSWEEP_REQUIRE_SLURM=1, without its programs.
+    """
     private_slurm.require_slurm()
     with PrivateSlurm(max_array_size=3) as cluster:
         yield cluster

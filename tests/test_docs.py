@@ -23,7 +23,9 @@ def _blocks(path: Path, language: str) -> list[str]:
 
 
 def test_the_readmes_sweep_file_is_the_shipped_one_and_works(command: Command) -> None:
-    (shown,) = [block for block in _blocks(ROOT / "docs" / "sweep-file.md", "yaml") if block.startswith("name: quickstart")]
+    (shown,) = [
+        block for block in _blocks(ROOT / "docs" / "sweep-file.md", "yaml") if block.startswith("name: quickstart")
+    ]
     assert shown == (ROOT / "sweeps" / "quickstart.yaml").read_text()
     for path in sorted((ROOT / "sweeps").glob("*.yaml")):
         assert command.json("launch", path, "--local", "--dry-run")["runs"] > 0

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import subprocess
 
-from .common import DEFAULT_STORE, JsonOption, Quiet, SetOption, Spec, StoreOption, Verbose, exits, message, open_store, print_json, read_sweep
+from .common import (
+    DEFAULT_STORE,
+    JsonOption,
+    Quiet,
+    SetOption,
+    Spec,
+    StoreOption,
+    Verbose,
+    exits,
+    message,
+    open_store,
+    print_json,
+    read_sweep,
+)
 
 NAME = "cancel"
 
 
 @exits
-def command(spec: Spec, store: StoreOption = DEFAULT_STORE, set_: SetOption = None, json_: JsonOption = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """End the tasks on Slurm that hold runs of this sweep. What they have finished stays; their other runs become `cancelled`, and are launched again only by name."""
-    from ..cluster.reap import give_up, position
-    from ..cluster.slurm import queue_of_mine
-    from ..store.status import look
+def command(
+    spec: Spec,
+    store: StoreOption = DEFAULT_STORE,
+    set_: SetOption = None,
+    json_: JsonOption = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """End the tasks on Slurm that hold runs of this sweep. What they have finished stays; their other runs become
+    `cancelled`, and are launched again only by name.
+    """
+    from isosweep.cluster.reap import give_up, position
+    from isosweep.cluster.slurm import queue_of_mine
+    from isosweep.store.status import look
 
     sweep = read_sweep(spec, set_)
     place = open_store(store, write=True)
@@ -22,7 +44,10 @@ def command(spec: Spec, store: StoreOption = DEFAULT_STORE, set_: SetOption = No
     tasks = [t for t in look(place).open_tasks if mine & set(t.launch.tasks[t.task])]
     slurm = [t for t in tasks if t.launch.about["backend"] == "slurm"]
     if len(slurm) < len(tasks):
-        message(f"{len(tasks) - len(slurm)} tasks belong to a pool in the foreground of a terminal: press Ctrl-C there", quiet=quiet)
+        message(
+            f"{len(tasks) - len(slurm)} tasks belong to a pool in the foreground of a terminal: press Ctrl-C there",
+            quiet=quiet,
+        )
     queue = queue_of_mine() if slurm else {}
     jobs = [queue[position(t)].job for t in slurm if position(t) in queue]
     # Void first: a worker that starts between the two finds the void and leaves.

@@ -26,9 +26,9 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from ..store.store import Store
-    from ..sweep.sweep import Sweep
-    from ..tables.collect import Collected
+    from isosweep.store.store import Store
+    from isosweep.sweep.sweep import Sweep
+    from isosweep.tables.collect import Collected
 
 NAME = "collect"
 
@@ -37,7 +37,7 @@ def gather(sweep: Sweep, store: Store, out: Path, *, quiet: bool) -> Collected:
     """Collect with messages: what was set aside, and whether environments mix."""
     import os
 
-    from ..tables.collect import collect
+    from isosweep.tables.collect import collect
 
     if out.exists() and not out.is_dir():
         fail(f"--out {out} is a file: give a folder", ExitCode.USAGE)
@@ -49,7 +49,10 @@ def gather(sweep: Sweep, store: Store, out: Path, *, quiet: bool) -> Collected:
         message(f"set aside: {path}: {reason}; launch again to compute its run anew")
     if len(result.environments) > 1:
         parts = ", ".join(f"{n} runs in {name}" for name, n in result.environments.most_common())
-        message(f"environments mix: {parts}. Bits are only comparable within one class (column environment_class)", quiet=quiet)
+        message(
+            f"environments mix: {parts}. Bits are only comparable within one class (column environment_class)",
+            quiet=quiet,
+        )
     return result
 
 
@@ -57,7 +60,10 @@ def gather(sweep: Sweep, store: Store, out: Path, *, quiet: bool) -> Collected:
 def command(
     spec: Spec,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the tables go.")] = Path("isosweep-out"),
-    require_uniform: Annotated[bool, typer.Option("--require-uniform", help="Refuse (exit 3) if records come from more than one environment class.")] = False,
+    require_uniform: Annotated[
+        bool,
+        typer.Option("--require-uniform", help="Refuse (exit 3) if records come from more than one environment class."),
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     set_: SetOption = None,
     json_: JsonOption = False,
@@ -66,7 +72,8 @@ def command(
 ) -> None:
     """Gather a sweep's records into Parquet tables: runs, fisher, jacobian, layers, training.
 
-    `runs` has a row for every planned run, also for those without a result. May be called while jobs run, as often as one likes.
+    `runs` has a row for every planned run, also for those without a result. May be called while jobs run, as often as
+    one likes.
     """
     sweep = read_sweep(spec, set_)
     result = gather(sweep, open_store(store), out, quiet=quiet)

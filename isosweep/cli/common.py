@@ -14,23 +14,33 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from ..store.status import RunState
-    from ..store.store import Store
-    from ..sweep.settings import Run
-    from ..sweep.sweep import Sweep
+    from isosweep.store.status import RunState
+    from isosweep.store.store import Store
+    from isosweep.sweep.settings import Run
+    from isosweep.sweep.sweep import Sweep
 
 SCHEMA_VERSION = 1
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)]
 StoreOption = Annotated[Path, typer.Option("--store", envvar="ISOSWEEP_STORE", metavar="DIR", help="The store.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the sweep file, for example network.depth=[4,16]; may be given several times.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the sweep file, for example network.depth=[4,16]; may be given several times.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No messages, no progress.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More messages; errors with their traceback.")]
 Where = Annotated[
-    list[str] | None, typer.Option("--where", metavar="KEY=VALUE", help="Only runs for which it holds, for example depth=64 or gain='{min: 1.2}'; may be given several times.")
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="KEY=VALUE",
+        help="Only runs for which it holds, for example depth=64 or gain='{min: 1.2}'; may be given several times.",
+    ),
 ]
 DEFAULT_STORE = Path("isosweep-store")
 
@@ -108,13 +118,14 @@ def exits(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def _code_of(error: Exception) -> ExitCode | None:
-    from ..sweep.errors import SpecError
+    from isosweep.sweep.errors import SpecError
 
     if isinstance(error, SpecError):
         return ExitCode.USAGE
-    from ..cluster.profile import ProfileError
-    from ..cluster.slurm import SchedulerSilent, SubmissionRefused
-    from ..store.store import StoreError
+    from isosweep.cluster.profile import ProfileError
+    from isosweep.cluster.slurm import SchedulerSilent, SubmissionRefused
+    from isosweep.store.store import StoreError
+
     from .usage import UsageProblem
 
     if isinstance(error, (ProfileError, StoreError, UsageProblem)):
@@ -126,14 +137,14 @@ def _code_of(error: Exception) -> ExitCode | None:
 
 def read_sweep(spec: Path, assignments: Sequence[str] | None) -> Sweep:
     """The sweep of a file, with ``--set`` laid over it."""
-    from ..sweep.sweep import load
+    from isosweep.sweep.sweep import load
 
     return load(spec, assignments or ())
 
 
 def open_store(path: Path, *, write: bool = False) -> Store:
     """The store at `path`, checked."""
-    from ..store.store import Store
+    from isosweep.store.store import Store
 
     store = Store(path)
     store.check_writable() if write else store.check_readable()
@@ -144,10 +155,11 @@ def where_filter(conditions: Sequence[str] | None, sweep: Sweep) -> Callable[[di
     """The predicate of ``--where`` options on a run's columns; all must hold."""
     if not conditions:
         return None
-    from ..sweep.conditions import ConditionError, compile_condition
-    from ..sweep.document import parse_value
-    from ..sweep.errors import nearest
-    from ..sweep.parse import AxisError, parse_axis
+    from isosweep.sweep.conditions import ConditionError, compile_condition
+    from isosweep.sweep.document import parse_value
+    from isosweep.sweep.errors import nearest
+    from isosweep.sweep.parse import AxisError, parse_axis
+
     from .usage import UsageProblem
 
     known = list(dict.fromkeys(name for run in sweep.runs()[:1000] for name in run.columns))
@@ -161,7 +173,9 @@ def where_filter(conditions: Sequence[str] | None, sweep: Sweep) -> Callable[[di
     def resolve(name: str) -> str:
         if name not in known:
             near = nearest(name, known)
-            raise ConditionError((), f"no column {name!r}" + (f"; did you mean {near!r}?" if near else f"; there are {', '.join(known)}"))
+            raise ConditionError(
+                (), f"no column {name!r}" + (f"; did you mean {near!r}?" if near else f"; there are {', '.join(known)}")
+            )
         return name
 
     def parse(name: str, value: Any) -> tuple[Any, ...]:
@@ -178,7 +192,7 @@ def where_filter(conditions: Sequence[str] | None, sweep: Sweep) -> Callable[[di
 
 def exit_code(states: dict[str, RunState]) -> ExitCode:
     """4 while anything is unfinished, else 3 if any failed, else 0."""
-    from ..store.status import UNFINISHED
+    from isosweep.store.status import UNFINISHED
 
     statuses = {state.status for state in states.values()}
     if statuses & set(UNFINISHED):
@@ -192,7 +206,8 @@ def find_run(store: Store, prefix: str) -> tuple[Run, int | None]:
     Raises:
         UsageProblem: no such run, or several.
     """
-    from ..store.launches import list_launches, read_task
+    from isosweep.store.launches import list_launches, read_task
+
     from .usage import UsageProblem
 
     found: dict[str, tuple[int, int]] = {}
@@ -205,7 +220,9 @@ def find_run(store: Store, prefix: str) -> tuple[Run, int | None]:
         raise UsageProblem(f"no run {prefix!r} has been launched into {store.root}")
     if len(found) > 1:
         shown = ", ".join(sorted(found)[:5])
-        raise UsageProblem(f"{prefix!r} begins {len(found)} runs ({shown}{', …' if len(found) > 5 else ''}): give more digits")
+        raise UsageProblem(
+            f"{prefix!r} begins {len(found)} runs ({shown}{', …' if len(found) > 5 else ''}): give more digits"
+        )
     ((_, (number, place)),) = found.items()
     task, position = divmod(place, 1_000_000)
     return read_task(store, number, task)[position], number
@@ -213,9 +230,16 @@ def find_run(store: Store, prefix: str) -> tuple[Run, int | None]:
 
 def duration(seconds: float) -> str:
     """Seconds in words: 42 s, 5 min, 3.2 h."""
+    if seconds < 1:
+        return "1 s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def several(number: int, what: str) -> str:
+    """``1 task``, ``2 tasks``."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def size(count: float) -> str:
@@ -229,6 +253,6 @@ def size(count: float) -> str:
 
 def counts(numbers: dict[str, int]) -> str:
     """``{"done": 3, "failed": 1}`` as ``3 done, 1 failed``, in the order of reporting."""
-    from ..store.status import STATUSES
+    from isosweep.store.status import STATUSES
 
     return ", ".join(f"{numbers[s]} {s}" for s in STATUSES if numbers.get(s)) or "none"

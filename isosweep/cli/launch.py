@@ -27,15 +27,16 @@ from .common import (
     open_store,
     print_json,
     read_sweep,
+    several,
     size,
     where_filter,
 )
 from .usage import UsageProblem
 
 if TYPE_CHECKING:
-    from ..cluster.launch import Launcher, Proposal
-    from ..cluster.profile import Profile
-    from ..store.status import RunState
+    from isosweep.cluster.launch import Launcher, Proposal
+    from isosweep.cluster.profile import Profile
+    from isosweep.store.status import RunState
 
 NAME = "launch"
 
@@ -44,9 +45,9 @@ _MANY_HOURS = 100.0
 
 
 def _only(text: str | None) -> tuple[str, ...]:
-    from ..cluster.launch import DEFAULT_ONLY
-    from ..store.status import STATUSES
-    from ..sweep.errors import nearest
+    from isosweep.cluster.launch import DEFAULT_ONLY
+    from isosweep.store.status import STATUSES
+    from isosweep.sweep.errors import nearest
 
     if text is None:
         return DEFAULT_ONLY
@@ -55,7 +56,9 @@ def _only(text: str | None) -> tuple[str, ...]:
     for word in chosen:
         if word not in able:
             near = nearest(word, able)
-            raise UsageProblem(f"--only {word}: expected some of {', '.join(able)}" + (f"; did you mean {near!r}?" if near else ""))
+            raise UsageProblem(
+                f"--only {word}: expected some of {', '.join(able)}" + (f"; did you mean {near!r}?" if near else "")
+            )
     if not chosen:
         raise UsageProblem("--only names no status")
     return chosen
@@ -64,7 +67,7 @@ def _only(text: str | None) -> tuple[str, ...]:
 def _backend(local: bool, quiet: bool) -> str:
     if local:
         return "local"
-    from ..cluster.slurm import slurm_here
+    from isosweep.cluster.slurm import slurm_here
 
     if slurm_here():
         return "slurm"
@@ -97,14 +100,23 @@ def _describe(proposal: Proposal, launcher: Launcher) -> str:
     plan, sweep = proposal.plan, launcher.sweep
     unit = "GPU-hours" if launcher.profile.device == "cuda" else "core-hours"
     where = f"on Slurm, profile {launcher.profile.name}" if launcher.backend == "slurm" else "on this machine"
-    extra = [f"{n} {what}" for n, what in ((sweep.duplicates, "duplicate points"), (sweep.excluded, "excluded points")) if n]
-    lines = [f"{sweep.name}: {len(sweep.runs())} runs" + (f" ({', '.join(extra)} left out)" if extra else "")]
+    extra = [
+        several(n, what) for n, what in ((sweep.duplicates, "duplicate point"), (sweep.excluded, "excluded point")) if n
+    ]
+    lines = [
+        f"{sweep.name}: {several(len(sweep.runs()), 'run')}" + (f" ({', '.join(extra)} left out)" if extra else "")
+    ]
     if proposal.skipped:
         lines.append(f"  left alone     {counts(proposal.skipped)}")
-    lines.append(f"  to do          {plan.runs} runs" + (f" ({counts(proposal.taken)})" if plan.runs else ""))
+    lines.append(
+        f"  to do          {several(plan.runs, 'run')}" + (f" ({counts(proposal.taken)})" if plan.runs else "")
+    )
     if plan.runs:
-        arrays = "" if launcher.backend == "local" else f" in {len(plan.arrays)} array{'s' * (len(plan.arrays) > 1)}"
-        lines.append(f"  as             {len(plan.tasks)} tasks{arrays} {where}, the longest about {duration(plan.longest)}")
+        arrays = "" if launcher.backend == "local" else f" in {several(len(plan.arrays), 'array')}"
+        lines.append(
+            f"  as             {several(len(plan.tasks), 'task')}{arrays} {where}, the longest about "
+            f"{duration(plan.longest)}"
+        )
         lines.append(f"  planned        about {plan.seconds / 3600:.2g} {unit}")
         lines.append(f"  store          {size(plan.bytes)} and {plan.files} files to come in {launcher.store.root}")
     return "\n".join(lines)
@@ -117,13 +129,15 @@ def _agree(proposal: Proposal, launcher: Launcher, yes: bool) -> None:
         return
     what = f"{len(plan.tasks)} tasks, about {hours:.0f} hours"
     if not sys.stdin.isatty():
-        raise UsageProblem(f"{what}: more than {_MANY_TASKS} tasks or {_MANY_HOURS:.0f} hours need --yes where nobody can be asked")
+        raise UsageProblem(
+            f"{what}: more than {_MANY_TASKS} tasks or {_MANY_HOURS:.0f} hours need --yes where nobody can be asked"
+        )
     if not typer.confirm(f"Submit {what}?", err=True):
         raise typer.Exit(ExitCode.OK)
 
 
 def _profile_for(name: str | None, sbatch: list[str] | None, backend: str) -> Profile:
-    from ..cluster.profile import load_profile
+    from isosweep.cluster.profile import load_profile
 
     return load_profile(name, sbatch or ())
 
@@ -147,18 +161,54 @@ def _verdict(states: dict[str, RunState], quiet: bool) -> None:
 def command(
     spec: Spec,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be done, and do nothing.")] = False,
-    profile: Annotated[str | None, typer.Option("--profile", metavar="NAME_OR_FILE", help="How to ask this cluster for jobs: slurm/NAME.toml here, or in ~/.config/isosweep/profiles, or a file.")] = None,
-    local: Annotated[bool, typer.Option("--local", help="Run here, in the foreground, one worker a GPU or a core.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Watch until all is done. Ctrl-C ends the watching, not the jobs.")] = False,
-    only: Annotated[str | None, typer.Option("--only", metavar="STATUS,…", help="Take runs in these states (default: missing,lost,preempted,node_failed).")] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME_OR_FILE",
+            help="How to ask this cluster for jobs: slurm/NAME.toml here, or in ~/.config/isosweep/profiles, or "
+            "a file.",
+        ),
+    ] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="Run here, in the foreground, one worker a GPU or a core.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Watch until all is done. Ctrl-C ends the watching, not the jobs.")
+    ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            metavar="STATUS,…",
+            help="Take runs in these states (default: missing,lost,preempted,node_failed).",
+        ),
+    ] = None,
     where: Where = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="At most so many runs.")] = None,
-    test: Annotated[bool, typer.Option("--test", help="Put one run of each shape through first; go on only if all succeed.")] = False,
-    sbatch: Annotated[list[str] | None, typer.Option("--sbatch", metavar="KEY=VALUE", help="An option of sbatch, over the profile's; may be given several times.")] = None,
-    runs_per_task: Annotated[int | None, typer.Option("--runs-per-task", min=1, metavar="N", help="Pack so many runs into a task, instead of by time.")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, metavar="N", help="Workers of the pool here (default: one a GPU, or one a core).")] = None,
+    test: Annotated[
+        bool, typer.Option("--test", help="Put one run of each shape through first; go on only if all succeed.")
+    ] = False,
+    sbatch: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sbatch", metavar="KEY=VALUE", help="An option of sbatch, over the profile's; may be given several times."
+        ),
+    ] = None,
+    runs_per_task: Annotated[
+        int | None,
+        typer.Option("--runs-per-task", min=1, metavar="N", help="Pack so many runs into a task, instead of by time."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, metavar="N", help="Workers of the pool here (default: one a GPU, or one a core)."
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="cpu|cuda|auto", help="Over the profile's.")] = None,
-    remeasure: Annotated[bool, typer.Option("--remeasure", help="Compute runs anew that have results of an older measurement version.")] = False,
+    remeasure: Annotated[
+        bool, typer.Option("--remeasure", help="Compute runs anew that have results of an older measurement version.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however large it is.")] = False,
     store: StoreOption = DEFAULT_STORE,
     set_: SetOption = None,
@@ -168,8 +218,8 @@ def command(
 ) -> None:
     """Expand a sweep file, plan its runs, and submit those that are missing.
 
-    Launching again submits only what has no result yet: new points, new seeds, runs that were lost. Runs that failed, ran out of time or memory, or were
-    cancelled are taken when --only names them.
+    Launching again submits only what has no result yet: new points, new seeds, runs that were lost. Runs that failed,
+    ran out of time or memory, or were cancelled are taken when --only names them.
     """
     from dataclasses import replace
 
@@ -183,9 +233,21 @@ def command(
         if device not in ("cpu", "cuda", "auto"):
             raise UsageProblem(f"--device {device}: expected cpu, cuda or auto")
         settings = replace(settings, device=device)
-    from ..cluster.launch import Launcher
+    from isosweep.cluster.launch import Launcher
 
-    launcher = Launcher(place, sweep, backend, settings, chosen, limit, condition, test, runs_per_task, workers, shlex.join(["isosweep", *sys.argv[1:]]))
+    launcher = Launcher(
+        place,
+        sweep,
+        backend,
+        settings,
+        chosen,
+        limit,
+        condition,
+        test,
+        runs_per_task,
+        workers,
+        shlex.join(["isosweep", *sys.argv[1:]]),
+    )
     proposal = launcher.propose()
     if dry_run:
         if json_:
@@ -194,16 +256,28 @@ def command(
             typer.echo(_describe(proposal, launcher))
         return
     if proposal.older and not remeasure:
-        parts = [f"{o.runs} runs have results of measurement version {o.version} (since then: {o.changes})" for o in proposal.older]
-        raise UsageProblem("; ".join(parts) + ". Their numbers are not those of the present version: launch with --remeasure to compute them anew")
+        parts = [
+            f"{o.runs} runs have results of measurement version {o.version} (since then: {o.changes})"
+            for o in proposal.older
+        ]
+        raise UsageProblem(
+            "; ".join(parts)
+            + ". Their numbers are not those of the present version: launch with --remeasure to compute them anew"
+        )
     _agree(proposal, launcher, yes)
     place.create()
     if test:
         _go(launcher, wait=True, json_=False, quiet=quiet)
         tried = launcher.propose().states
-        bad = [run.id for task in proposal.plan.tasks for run in task if tried[run.id].status not in ("done", "diverged")]
+        bad = [
+            run.id for task in proposal.plan.tasks for run in task if tried[run.id].status not in ("done", "diverged")
+        ]
         if bad:
-            fail(f"{len(bad)} of {proposal.plan.runs} test runs did not succeed (isosweep logs {bad[0][:8]}); nothing else was launched", ExitCode.FAILED)
+            fail(
+                f"{len(bad)} of {proposal.plan.runs} test runs did not succeed (isosweep logs {bad[0][:8]}); "
+                "nothing else was launched",
+                ExitCode.FAILED,
+            )
         message("every test run succeeded; now the rest", quiet=quiet)
         launcher.one_per_shape = False
     states = _go(launcher, wait=wait, json_=json_, quiet=quiet)
@@ -213,7 +287,8 @@ def command(
 
 def _go(launcher: Launcher, *, wait: bool, json_: bool, quiet: bool) -> dict[str, RunState] | None:
     """Publish and carry out one launch; the states afterwards, or None where jobs were submitted and nobody waits."""
-    from ..cluster.observe import observe
+    from isosweep.cluster.observe import observe
+
     from .watch import wait_for
 
     proposal, launch = launcher.publish()
@@ -226,7 +301,12 @@ def _go(launcher: Launcher, *, wait: bool, json_: bool, quiet: bool) -> dict[str
     if launch is not None and launcher.backend == "local":
         _run_here(launcher, launch, proposal.plan.runs, quiet)
     elif launch is not None:
-        result["jobs"] = launcher.submit(launch, lambda array, job: message(f"  submitted      array {array + 1} of {len(launch.about['arrays'])} as job {job}", quiet=quiet))
+        result["jobs"] = launcher.submit(
+            launch,
+            lambda array, job: message(
+                f"  submitted      array {array + 1} of {len(launch.about['arrays'])} as job {job}", quiet=quiet
+            ),
+        )
     if launcher.backend == "local":
         states = observe(launcher.store, ids).states
     elif wait:

@@ -16,15 +16,17 @@ NAME = "logs"
 @exits
 def command(
     run: RunArgument,
-    failed: Annotated[bool, typer.Option("--failed", help="Only the failed attempts, without the task's output.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only the failed attempts, without the task's output.")
+    ] = False,
     lines: Annotated[int, typer.Option("--lines", min=1, metavar="N", help="Lines of the task's output.")] = 40,
     store: StoreOption = DEFAULT_STORE,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Tracebacks of a run's failed attempts, and the end of its task's output."""
-    from ..store.attempts import attempts_of, read_attempt
-    from ..store.launches import list_launches
+    from isosweep.store.attempts import attempts_of, read_attempt
+    from isosweep.store.launches import list_launches
 
     place = open_store(store)
     found, number = find_run(place, run)
@@ -37,7 +39,9 @@ def command(
     launch = next(item for item in list_launches(place) if item.number == number)
     folder = place.jobs / launch.token
     task = next(i for i, runs in enumerate(launch.tasks) if found.id in runs)
-    outputs: list[Path] = sorted(folder.glob("pool.log")) or sorted(folder.glob(f"*_{task}_0_log.*")) or sorted(folder.glob("*_log.*"))
+    outputs: list[Path] = (
+        sorted(folder.glob("pool.log")) or sorted(folder.glob(f"*_{task}_0_log.*")) or sorted(folder.glob("*_log.*"))
+    )
     for path in outputs:
         text = path.read_text(errors="replace").splitlines()
         typer.echo(f"-- {path} (last {min(lines, len(text))} of {len(text)} lines)")

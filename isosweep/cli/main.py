@@ -24,14 +24,18 @@ for module in (launch, status, collect, report, predict, show, run, logs, cancel
 
 def _version(value: bool) -> None:
     if value:
-        from .. import __version__
+        from isosweep import __version__
 
         typer.echo(f"isosweep {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     pass
 
 

@@ -15,7 +15,7 @@ NAME = "predict"
 
 
 def _number(text: str, option: str) -> float:
-    from ..sweep.numbers import exact, number
+    from isosweep.sweep.numbers import exact, number
 
     try:
         return float(number(exact(text if "/" in text else float(text))))
@@ -32,10 +32,13 @@ def _show(prediction: dict[str, Any]) -> None:
 
 
 def _sweep_table(spec: Path, set_: list[str] | None, json_: bool) -> None:
-    from ..tables.theory import theory_row
+    from isosweep.tables.theory import theory_row
 
     sweep = read_sweep(spec, set_)
-    rows = [{"run_id": run.id, **{k: v for k, v in run.columns.items() if v is not None}, **theory_row(run, {})} for run in sweep.runs()]
+    rows = [
+        {"run_id": run.id, **{k: v for k, v in run.columns.items() if v is not None}, **theory_row(run, {})}
+        for run in sweep.runs()
+    ]
     if json_:
         print_json({"sweep": sweep.name, "predictions": rows})
         return
@@ -44,8 +47,20 @@ def _sweep_table(spec: Path, set_: list[str] | None, json_: bool) -> None:
 
     # one line for the seeds of a point: the prediction is the same
     axes = [axis for axis in sweep.axes if axis != "seed"]
-    shown = ("theory_phase", "theory_chi", "theory_q_star", "theory_jacobian_s_max", "theory_fisher_lambda_max", "theory_fisher_trace")
-    table = Table(title=f"{sweep.name}: predictions for its inputs' scale, uncorrelated inputs", title_justify="left", box=None, pad_edge=False)
+    shown = (
+        "theory_phase",
+        "theory_chi",
+        "theory_q_star",
+        "theory_jacobian_s_max",
+        "theory_fisher_lambda_max",
+        "theory_fisher_trace",
+    )
+    table = Table(
+        title=f"{sweep.name}: predictions for its inputs' scale, uncorrelated inputs",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
     for name in (*axes, *(name.removeprefix("theory_") for name in shown)):
         table.add_column(name, justify="right")
     points: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -60,42 +75,61 @@ def _sweep_table(spec: Path, set_: list[str] | None, json_: bool) -> None:
 
 @exits
 def command(
-    spec: Annotated[Path | None, typer.Argument(metavar="[SPEC]", help="A sweep file: a table for all its runs.", show_default=False)] = None,
+    spec: Annotated[
+        Path | None,
+        typer.Argument(metavar="[SPEC]", help="A sweep file: a table for all its runs.", show_default=False),
+    ] = None,
     activation: Annotated[str | None, typer.Option("--activation", metavar="NAME", help="Activation φ.")] = None,
     negative_slope: Annotated[str | None, typer.Option("--negative-slope", metavar="X", help="Of leaky_relu.")] = None,
     gain: Annotated[str | None, typer.Option("--gain", metavar="X", help="σ_w.")] = None,
     bias_std: Annotated[str | None, typer.Option("--bias-std", metavar="X", help="σ_b, with --gain.")] = None,
-    q_star: Annotated[str | None, typer.Option("--q-star", metavar="X", help="Instead of a gain: on the critical line, with this fixed point.")] = None,
+    q_star: Annotated[
+        str | None,
+        typer.Option("--q-star", metavar="X", help="Instead of a gain: on the critical line, with this fixed point."),
+    ] = None,
     depth: Annotated[int | None, typer.Option("--depth", metavar="L", help="Hidden layers.")] = None,
     width: Annotated[int | None, typer.Option("--width", metavar="N", help="Units of a hidden layer.")] = None,
     init: Annotated[str, typer.Option("--init", metavar="orthogonal|gaussian", help="Initialisation.")] = "orthogonal",
     samples: Annotated[int, typer.Option("--samples", metavar="n", help="Inputs of the Fisher matrix.")] = 100,
     outputs: Annotated[int, typer.Option("--outputs", metavar="C", help="Outputs.")] = 10,
-    inputs: Annotated[int | None, typer.Option("--inputs", metavar="N0", help="Input dimension (default: the width).")] = None,
-    input_correlation: Annotated[str, typer.Option("--input-correlation", metavar="c", help="Correlation of two inputs.")] = "0",
-    likelihood: Annotated[str, typer.Option("--likelihood", metavar="gaussian|categorical", help="Of the Fisher matrix.")] = "gaussian",
+    inputs: Annotated[
+        int | None, typer.Option("--inputs", metavar="N0", help="Input dimension (default: the width).")
+    ] = None,
+    input_correlation: Annotated[
+        str, typer.Option("--input-correlation", metavar="c", help="Correlation of two inputs.")
+    ] = "0",
+    likelihood: Annotated[
+        str, typer.Option("--likelihood", metavar="gaussian|categorical", help="Of the Fisher matrix.")
+    ] = "gaussian",
     set_: SetOption = None,
     json_: JsonOption = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """What theory predicts: phase, depth scales, spectra of the Jacobian and of the Fisher matrix. No network is built, torch is not loaded."""
+    """What theory predicts: phase, depth scales, spectra of the Jacobian and of the Fisher matrix. No network is
+    built, torch is not loaded.
+    """
     if spec is not None:
         if activation is not None or gain is not None or q_star is not None:
             raise UsageProblem("give a sweep file, or a network by --activation and --gain or --q-star, not both")
         _sweep_table(spec, set_, json_)
         return
     if activation is None or depth is None or width is None or (gain is None) == (q_star is None):
-        raise UsageProblem("give a sweep file, or --activation, --depth, --width and one of --gain (with --bias-std) and --q-star")
+        raise UsageProblem(
+            "give a sweep file, or --activation, --depth, --width and one of --gain (with --bias-std) and --q-star"
+        )
     if bias_std is not None and q_star is not None:
         raise UsageProblem("--q-star solves for σ_b: leave --bias-std out")
-    from ..sweep.errors import nearest
-    from ..theory.activations import ACTIVATIONS
-    from ..theory.predict import predict
+    from isosweep.sweep.errors import nearest
+    from isosweep.theory.activations import ACTIVATIONS
+    from isosweep.theory.predict import predict
 
     if activation not in ACTIVATIONS:
         near = nearest(activation, ACTIVATIONS)
-        raise UsageProblem(f"--activation {activation}: expected one of {', '.join(ACTIVATIONS)}" + (f"; did you mean {near!r}?" if near else ""))
+        raise UsageProblem(
+            f"--activation {activation}: expected one of {', '.join(ACTIVATIONS)}"
+            + (f"; did you mean {near!r}?" if near else "")
+        )
     try:
         prediction = predict(
             activation,

@@ -30,16 +30,31 @@ class RunProgress:
     def __enter__(self) -> RunProgress:
         if not self.quiet and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
 
             self._bar = Progress(
-                TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[failed]}"), console=Console(stderr=True)
+                TextColumn("runs"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[failed]}"),
+                console=Console(stderr=True),
             )
             self._task = self._bar.add_task("runs", total=self.total, failed="")
             self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
 
@@ -55,4 +70,8 @@ class RunProgress:
                 self._last = time.monotonic()
                 spent = self._last - self._began
                 left = duration(spent / number * (self.total - number))
-                message(f"  {number} of {self.total} runs after {duration(spent)}" + (f", about {left} to go" if number < self.total else "") + (f"; {counts(failed)}" if failed else ""))
+                message(
+                    f"  {number} of {self.total} runs after {duration(spent)}"
+                    + (f", about {left} to go" if number < self.total else "")
+                    + (f"; {counts(failed)}" if failed else "")
+                )

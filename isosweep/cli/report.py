@@ -9,7 +9,21 @@ from typing import Annotated
 
 import typer
 
-from .common import DEFAULT_STORE, ExitCode, JsonOption, Quiet, SetOption, StoreOption, Verbose, exits, fail, message, open_store, print_json, read_sweep
+from .common import (
+    DEFAULT_STORE,
+    ExitCode,
+    JsonOption,
+    Quiet,
+    SetOption,
+    StoreOption,
+    Verbose,
+    exits,
+    fail,
+    message,
+    open_store,
+    print_json,
+    read_sweep,
+)
 from .usage import UsageProblem
 
 NAME = "report"
@@ -18,11 +32,24 @@ _FORMATS = ("pdf", "svg", "png")
 
 @exits
 def command(
-    source: Annotated[Path, typer.Argument(metavar="SPEC_OR_TABLES", help="A sweep file (collected first), or a folder of tables.", show_default=False)],
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.html", help="The page (default: NAME.html).")] = None,
-    tables: Annotated[Path | None, typer.Option("--tables", metavar="DIR", help="Keep the collected tables in this folder.")] = None,
-    figures: Annotated[Path | None, typer.Option("--figures", metavar="DIR", help="Write the figures as files, too.")] = None,
-    format_: Annotated[str, typer.Option("--format", metavar="pdf,svg,png", help="Formats of the figures.")] = "pdf,svg",
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SPEC_OR_TABLES", help="A sweep file (collected first), or a folder of tables.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.html", help="The page (default: NAME.html).")
+    ] = None,
+    tables: Annotated[
+        Path | None, typer.Option("--tables", metavar="DIR", help="Keep the collected tables in this folder.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="DIR", help="Write the figures as files, too.")
+    ] = None,
+    format_: Annotated[
+        str, typer.Option("--format", metavar="pdf,svg,png", help="Formats of the figures.")
+    ] = "pdf,svg",
     text: Annotated[bool, typer.Option("--text", help="Print summary tables here instead of a page.")] = False,
     store: StoreOption = DEFAULT_STORE,
     set_: SetOption = None,
@@ -45,8 +72,10 @@ def command(
             gather(sweep, open_store(store), folder, quiet=quiet)
             name = sweep.name
         if not (folder / "runs.parquet").is_file():
-            raise UsageProblem(f"{folder} holds no runs.parquet: give a sweep file, or a folder that `isosweep collect` wrote")
-        from ..report import load_tables, page, text_summary, write_figures
+            raise UsageProblem(
+                f"{folder} holds no runs.parquet: give a sweep file, or a folder that `isosweep collect` wrote"
+            )
+        from isosweep.report import load_tables, page, text_summary, write_figures
 
         read = load_tables(folder)
         if text:
@@ -56,7 +85,7 @@ def command(
         if target.is_dir():
             raise UsageProblem(f"--out {target} is a folder: give a file")
         written = [str(p) for p in write_figures(read, figures, formats)] if figures is not None else []
-        from ..store.publish import replace
+        from isosweep.store.publish import replace
 
         try:
             replace(target.absolute(), page(read).encode())
@@ -64,4 +93,10 @@ def command(
             fail(f"cannot write the page {target}: {error.strerror or error}", ExitCode.USAGE)
     message(f"page: {target.absolute()}", quiet=quiet)
     if json_:
-        print_json({"page": str(target.absolute()), "tables": str(folder) if tables or source.is_dir() else None, "figures": written})
+        print_json(
+            {
+                "page": str(target.absolute()),
+                "tables": str(folder) if tables or source.is_dir() else None,
+                "figures": written,
+            }
+        )

@@ -27,8 +27,8 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from ..cluster.observe import Observation
-    from ..store.status import RunState
+    from isosweep.cluster.observe import Observation
+    from isosweep.store.status import RunState
 
 NAME = "status"
 _SAMPLES = 3
@@ -36,7 +36,7 @@ _SAMPLES = 3
 
 def causes(states: dict[str, RunState]) -> list[dict[str, Any]]:
     """Failures grouped by outcome and cause, the most frequent first, with some runs of each."""
-    from ..store.attempts import read_attempt
+    from isosweep.store.attempts import read_attempt
 
     groups: dict[tuple[str, str], list[str]] = {}
     for run, state in states.items():
@@ -44,14 +44,17 @@ def causes(states: dict[str, RunState]) -> list[dict[str, Any]]:
             cause = str(read_attempt(state.attempts[-1]).get("cause", "")).split("\n")[0]
             groups.setdefault((state.status, cause), []).append(run)
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
-    return [{"status": status, "cause": cause, "runs": len(runs), "samples": runs[:_SAMPLES]} for (status, cause), runs in ordered]
+    return [
+        {"status": status, "cause": cause, "runs": len(runs), "samples": runs[:_SAMPLES]}
+        for (status, cause), runs in ordered
+    ]
 
 
 def _show(name: str, seen: Observation) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..store.status import STATUSES
+    from isosweep.store.status import STATUSES
 
     console = Console(highlight=False)
     tally = Counter(state.status for state in seen.states.values())
@@ -64,7 +67,10 @@ def _show(name: str, seen: Observation) -> None:
             table.add_row(status, str(tally[status]), f"{100 * tally[status] / len(seen.states):.0f} %")
     console.print(table)
     if seen.silent:
-        console.print(f"Slurm could not be asked: {seen.silent}. What the store holds is shown; tasks count as alive.", markup=False)
+        console.print(
+            f"Slurm could not be asked: {seen.silent}. What the store holds is shown; tasks count as alive.",
+            markup=False,
+        )
     for reason, runs in seen.waiting.items():
         console.print(f"waiting: {runs} runs, Slurm says {reason}", markup=False)
     for group in causes(seen.states):
@@ -76,7 +82,9 @@ def _show(name: str, seen: Observation) -> None:
 def command(
     spec: Spec,
     where: Where = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every few seconds until nothing is pending or running.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every few seconds until nothing is pending or running.")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     set_: SetOption = None,
     json_: JsonOption = False,
@@ -87,7 +95,7 @@ def command(
 
     The exit code is 4 while anything is unfinished, else 3 if any run failed, else 0.
     """
-    from ..cluster.observe import observe
+    from isosweep.cluster.observe import observe
 
     sweep = read_sweep(spec, set_)
     condition = where_filter(where, sweep)

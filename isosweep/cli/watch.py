@@ -12,9 +12,9 @@ import typer
 from .common import ExitCode, counts, message
 
 if TYPE_CHECKING:
-    from ..store.status import RunState
-    from ..store.store import Store
-    from ..sweep.sweep import Sweep
+    from isosweep.store.status import RunState
+    from isosweep.store.store import Store
+    from isosweep.sweep.sweep import Sweep
 
 __all__ = ["wait_for"]
 
@@ -26,7 +26,7 @@ def wait_for(store: Store, sweep: Sweep, *, quiet: bool) -> dict[str, RunState]:
 
     Ctrl-C ends the watching only, and says how to end the jobs.
     """
-    from ..cluster.observe import observe
+    from isosweep.cluster.observe import observe
 
     ids = [run.id for run in sweep.runs()]
     pause, shown = _SHORTEST, ""
@@ -43,5 +43,8 @@ def wait_for(store: Store, sweep: Sweep, *, quiet: bool) -> dict[str, RunState]:
             time.sleep(pause)
             pause = min(_LONGEST, pause * 1.3)
     except KeyboardInterrupt:
-        message(f"no longer watching; the jobs go on. To end them: isosweep cancel {shlex.quote(sweep.file)} --store {shlex.quote(str(store.root))}")
+        message(
+            f"no longer watching; the jobs go on. To end them: isosweep cancel {shlex.quote(sweep.file)} --store "
+            f"{shlex.quote(str(store.root))}"
+        )
         raise typer.Exit(ExitCode.INTERRUPTED) from None

@@ -1,7 +1,8 @@
-"""The process that computes: takes runs from its supervisor one by one, publishes a record or an attempt for each, and lives on.
+"""The process that computes: takes runs from its supervisor one by one, publishes a record or an attempt for each,
+and lives on.
 
-It is alone in importing torch. One line of JSON comes in for each run, one goes out; what user code prints goes to the log. It dies with its
-supervisor.
+It is alone in importing torch. One line of JSON comes in for each run, one goes out; what user code prints goes to
+the log. It dies with its supervisor.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ def _own_stdout() -> IO[str]:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 def _cause(error: BaseException) -> str:
@@ -50,19 +55,22 @@ def _pick_device(asked: str) -> str:
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if asked == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("the profile says device: cuda, and this job sees no GPU: ask for one (gres, gpus-per-node), or say device: auto")
+        raise RuntimeError(
+            "the profile says device: cuda, and this job sees no GPU: ask for one (gres, gpus-per-node), or say "
+            "device: auto"
+        )
     return asked
 
 
 def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
     """Compute one run; the reply says how it ended."""
-    from ..measurement.environment import environment_class, fingerprint
-    from ..measurement.execute import execute
-    from ..store.attempts import publish_attempt
-    from ..store.records import encode_record, publish_record
-    from ..store.store import Store
-    from ..sweep.identity import MEASUREMENT_VERSION
-    from ..sweep.settings import from_json
+    from isosweep.measurement.environment import environment_class, fingerprint
+    from isosweep.measurement.execute import execute
+    from isosweep.store.attempts import publish_attempt
+    from isosweep.store.records import encode_record, publish_record
+    from isosweep.store.store import Store
+    from isosweep.sweep.identity import MEASUREMENT_VERSION
+    from isosweep.sweep.settings import from_json
 
     store, run = Store(order["store"]), from_json(json.dumps(order["run"]))
     began, clock = time.time(), time.perf_counter()
@@ -84,7 +92,13 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
         encoded = encode_record(run, measurement, "done", MEASUREMENT_VERSION, provenance)
     except Exception as error:
         outcome = "oom" if _is_out_of_memory(error) else "failed"
-        details = {"traceback": traceback.format_exc(), "environment": known, "started_at": began, "seconds": time.perf_counter() - clock, **order["about"]}
+        details = {
+            "traceback": traceback.format_exc(),
+            "environment": known,
+            "started_at": began,
+            "seconds": time.perf_counter() - clock,
+            **order["about"],
+        }
         publish_attempt(store, run.id, outcome, _cause(error), order["task"], **details)
         return {"status": outcome, "cause": _cause(error)}
     publish_record(store, run.id, "done", encoded)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ..sweep.settings import NetworkSettings, Run
+from isosweep.sweep.settings import NetworkSettings, Run
 
 __all__ = ["record_bytes", "run_operations", "run_seconds"]
 
-# Seconds an operation on one core of a current server (float64), and what a run costs whatever its size. A constant of the plan, not of any result.
+# Seconds an operation on one core of a current server (float64), and what a run costs whatever its size. A constant
+# of the plan, not of any result.
 _SECONDS_PER_OPERATION = 1.2e-10
 _SECONDS_PER_RUN = 0.02
 # A user's own network of unknown shape counts as one of this many seconds.
@@ -23,7 +24,9 @@ def _rows(run: Run) -> int:
 
 
 def run_operations(run: Run) -> float:
-    """Floating-point operations of a dense run: dual matrix, its eigenvalues, the layers' blocks, the Jacobian's chain and singular values."""
+    """Floating-point operations of a dense run: dual matrix, its eigenvalues, the layers' blocks, the Jacobian's
+    chain and singular values.
+    """
     network = run.network
     if not isinstance(network, NetworkSettings):
         return _SECONDS_UNKNOWN / _SECONDS_PER_OPERATION

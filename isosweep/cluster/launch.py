@@ -1,7 +1,8 @@
 """Launching: choose what is missing, plan it, publish the plan, submit it.
 
-The plan becomes binding when its launch file is published under the next free number: of several launchers one wins, the others look again. Whatever dies
-after that, and wherever, leaves tasks that the next launch finds open and, once nobody holds them, gives up.
+The plan becomes binding when its launch file is published under the next free number: of several launchers one wins,
+the others look again. Whatever dies after that, and wherever, leaves tasks that the next launch finds open and, once
+nobody holds them, gives up.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..store.claims import last_entry
-from ..store.launches import Launch, last_number, launch_path, publish_launch
-from ..store.owner import this_process
-from ..store.publish import replace
-from ..store.status import OpenTask, Picture, RunState, look
-from ..store.store import Store
-from ..sweep.identity import MEASUREMENT_VERSION, MEASUREMENT_VERSIONS, run_id
-from ..sweep.settings import ModuleSettings, Run
-from ..sweep.sweep import Sweep
+from isosweep.store.claims import last_entry
+from isosweep.store.launches import Launch, last_number, launch_path, publish_launch
+from isosweep.store.owner import this_process
+from isosweep.store.publish import replace
+from isosweep.store.status import OpenTask, Picture, RunState, look
+from isosweep.store.store import Store
+from isosweep.sweep.identity import MEASUREMENT_VERSION, MEASUREMENT_VERSIONS, run_id
+from isosweep.sweep.settings import ModuleSettings, Run
+from isosweep.sweep.sweep import Sweep
+
 from .cost import run_seconds
 from .plan import Plan, pack, split_arrays
 from .pool import run_pool, slots
@@ -89,7 +91,8 @@ class Launcher:
     _slots: list[dict[str, str]] = field(default_factory=list)
 
     def propose(self, *, give_up_dead: bool = False) -> Proposal:
-        """Look at the store and plan what is to be done. Writes nothing, unless dead tasks are to be given up; else their runs only count as lost.
+        """Look at the store and plan what is to be done. Writes nothing, unless dead tasks are to be given up; else
+        their runs only count as lost.
 
         Raises:
             SchedulerSilent: runs of this sweep are held by tasks on Slurm, which does not answer.
@@ -111,7 +114,11 @@ class Launcher:
             for run, state in states.items():
                 if state.task is not None and (state.task.launch.token, state.task.task) in gone:
                     states[run] = RunState("lost", state.attempts)
-        wanted = [run for run in runs if states[run.id].status in self.only and (self.where is None or self.where(run.columns))]
+        wanted = [
+            run
+            for run in runs
+            if states[run.id].status in self.only and (self.where is None or self.where(run.columns))
+        ]
         if self.one_per_shape:
             wanted = _one_per_shape(wanted)
         wanted = wanted[: self.limit] if self.limit is not None else wanted
@@ -187,19 +194,29 @@ class Launcher:
                 return proposal, launch
 
     def _refs(self, launch: Launch) -> list[TaskRef]:
-        from ..measurement.code import code_id
+        from isosweep.measurement.code import code_id
 
         module = any(isinstance(run.network, ModuleSettings) for run in self.sweep.runs())
         folder = str(Path(self.sweep.file).absolute().parent) if module else None
         about = {"sweep": self.sweep.name, "code_id": code_id()}
         device = self.profile.device
-        return [TaskRef(str(self.store.root), launch.number, launch.token, task, device, folder, about) for task in range(len(launch.tasks))]
+        return [
+            TaskRef(str(self.store.root), launch.number, launch.token, task, device, folder, about)
+            for task in range(len(launch.tasks))
+        ]
 
     def run_here(self, launch: Launch, progress: Callable[[str, str], None]) -> list[BaseException]:
         """Do a published launch in the pool of this machine; see `run_pool`."""
         log = self.store.jobs / launch.token / "pool.log"
         try:
-            return run_pool(self.store, self._refs(launch), self._pool_slots(), log, launch_path(self.store, launch.number), progress)
+            return run_pool(
+                self.store,
+                self._refs(launch),
+                self._pool_slots(),
+                log,
+                launch_path(self.store, launch.number),
+                progress,
+            )
         finally:
             self._void_rest(launch, range(len(launch.tasks)), "the pool has ended")
 
@@ -215,7 +232,9 @@ class Launcher:
         jobs: list[str] = []
         first = 0
         for array, size in enumerate(launch.about["arrays"]):
-            elements = [SlurmTask(ref, self.profile.time_limit, self.profile.signal_delay) for ref in refs[first : first + size]]
+            elements = [
+                SlurmTask(ref, self.profile.time_limit, self.profile.signal_delay) for ref in refs[first : first + size]
+            ]
             try:
                 job = submit_array(self.profile, folder, job_name(launch.token, array), elements)
             except SubmissionRefused:

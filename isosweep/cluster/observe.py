@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from ..store.status import OpenTask, Picture, RunState, look
-from ..store.store import Store
+from isosweep.store.status import OpenTask, Picture, RunState, look
+from isosweep.store.store import Store
+
 from .reap import position, why_dead
 from .slurm import Queued, SchedulerSilent, queue_of_mine
 
@@ -15,7 +16,9 @@ __all__ = ["Observation", "observe"]
 
 @dataclass
 class Observation:
-    """States of runs; `waiting` is why pending tasks wait (Slurm's reason → runs); `silent` says why the scheduler could not be asked."""
+    """States of runs; `waiting` is why pending tasks wait (Slurm's reason → runs); `silent` says why the scheduler
+    could not be asked.
+    """
 
     picture: Picture
     states: dict[str, RunState]
@@ -24,7 +27,8 @@ class Observation:
 
 
 def observe(store: Store, runs: Iterable[str]) -> Observation:
-    """Look at the store, then at the queue if any of `runs` is held by a task on Slurm. Runs of dead tasks show as lost; nothing is changed.
+    """Look at the store, then at the queue if any of `runs` is held by a task on Slurm. Runs of dead tasks show as
+    lost; nothing is changed.
 
     Records come first: neither a scheduler that is away nor one that hangs makes a finished run look unfinished.
     """

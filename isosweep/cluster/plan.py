@@ -7,18 +7,22 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..sweep.settings import Run
+from isosweep.sweep.settings import Run
+
 from .cost import record_bytes, run_seconds
 
 __all__ = ["Plan", "pack", "split_arrays"]
 
-# Files of a launch beside its records: the launch file, a claim and an end for each task, and what submitit writes for one (pickle, result, two logs).
+# Files of a launch beside its records: the launch file, a claim and an end for each task, and what submitit writes
+# for one (pickle, result, two logs).
 _FILES_PER_TASK = 6
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Tasks, each the runs that one worker does in that order; `arrays` are the numbers of tasks of the job arrays, in order."""
+    """Tasks, each the runs that one worker does in that order; `arrays` are the numbers of tasks of the job arrays,
+    in order.
+    """
 
     tasks: tuple[tuple[Run, ...], ...]
     arrays: tuple[int, ...]
@@ -49,11 +53,18 @@ class Plan:
         return self.runs + _FILES_PER_TASK * len(self.tasks) + 1 if self.tasks else 0
 
 
-def pack(runs: Sequence[Run], *, target_seconds: float | None = None, runs_per_task: int | None = None, cost: Callable[[Run], float] = run_seconds) -> tuple[tuple[Run, ...], ...]:
-    """Put every run into exactly one task, longest runs first, tasks near `target_seconds` or of at most `runs_per_task`.
+def pack(
+    runs: Sequence[Run],
+    *,
+    target_seconds: float | None = None,
+    runs_per_task: int | None = None,
+    cost: Callable[[Run], float] = run_seconds,
+) -> tuple[tuple[Run, ...], ...]:
+    """Put every run into exactly one task, longest runs first, tasks near `target_seconds` or of at most
+    `runs_per_task`.
 
-    The longest run goes to the emptiest task (Graham 1969: no task is longer than 4/3 of the best possible, or than its longest run). The result does not
-    depend on the order of `runs`.
+    The longest run goes to the emptiest task (Graham 1969: no task is longer than 4/3 of the best possible, or than
+    its longest run). The result does not depend on the order of `runs`.
     """
     if not runs:
         return ()

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..store.owner import this_process
-from ..store.store import Store
+from isosweep.store.owner import this_process
+from isosweep.store.store import Store
+
 from .supervisor import Child, Supervisor, TaskRef
 
 __all__ = ["HEARTBEAT_SECONDS", "gpus_here", "run_pool", "slots"]
@@ -33,7 +34,9 @@ def gpus_here() -> int:
 
 
 def slots(device: str, workers: int | None = None) -> list[dict[str, str]]:
-    """The environment of each worker of the pool: one a GPU, else one a core this process may use (and that the memory carries)."""
+    """The environment of each worker of the pool: one a GPU, else one a core this process may use (and that the
+    memory carries).
+    """
     gpus = 0 if device == "cpu" else gpus_here()
     if gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -51,12 +54,18 @@ def _heartbeat(path: Path, done: threading.Event) -> None:
 
 
 def run_pool(
-    store: Store, tasks: Sequence[TaskRef], environments: Sequence[dict[str, str]], log: Path, launch_file: Path, progress: Callable[[str, str], None]
+    store: Store,
+    tasks: Sequence[TaskRef],
+    environments: Sequence[dict[str, str]],
+    log: Path,
+    launch_file: Path,
+    progress: Callable[[str, str], None],
 ) -> list[BaseException]:
-    """Do all tasks, each by whichever worker is free, and return what went wrong with workers (not with runs, whose failures are attempts).
+    """Do all tasks, each by whichever worker is free, and return what went wrong with workers (not with runs, whose
+    failures are attempts).
 
-    On KeyboardInterrupt the runs in hand are given up at once without a trace, every claimed task is ended, and the interrupt is raised again: the next
-    launch takes what is left.
+    On KeyboardInterrupt the runs in hand are given up at once without a trace, every claimed task is ended, and the
+    interrupt is raised again: the next launch takes what is left.
     """
     waiting: queue.SimpleQueue[TaskRef] = queue.SimpleQueue()
     for task in tasks:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..sweep.errors import nearest
+from isosweep.sweep.errors import nearest
 
 __all__ = ["Profile", "ProfileError", "load_profile", "slurm_seconds"]
 
@@ -64,7 +64,8 @@ class Profile:
 
 
 def slurm_seconds(text: str) -> float:
-    """Seconds of a Slurm time: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]], or UNLIMITED.
+    """Seconds of a Slurm time: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]], or
+    UNLIMITED.
 
     Raises:
         ProfileError: none of these.
@@ -73,7 +74,9 @@ def slurm_seconds(text: str) -> float:
         return float("inf")
     match = _TIME.fullmatch(text.strip())
     if match is None:
-        raise ProfileError(f"{text!r} is no time of Slurm's: expected minutes, hours:minutes:seconds or days-hours:minutes:seconds")
+        raise ProfileError(
+            f"{text!r} is no time of Slurm's: expected minutes, hours:minutes:seconds or days-hours:minutes:seconds"
+        )
     days, first, second, third = (None if g is None else int(g) for g in match.groups())
     if days is not None:
         return float(86400 * days + 3600 * (first or 0) + 60 * (second or 0) + (third or 0))
@@ -100,7 +103,9 @@ def _find(name: str) -> Path:
     known = sorted({p.stem for place in places if place.is_dir() for p in place.glob("*.toml")})
     near = nearest(name, known)
     hint = f"; did you mean {near!r}?" if near else f"; there are {', '.join(known)}" if known else ""
-    raise ProfileError(f"no profile {name!r}: looked for {' and '.join(str(p / (name + '.toml')) for p in places)}{hint}")
+    raise ProfileError(
+        f"no profile {name!r}: looked for {' and '.join(str(p / (name + '.toml')) for p in places)}{hint}"
+    )
 
 
 _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
@@ -135,17 +140,23 @@ def _check(raw: dict[str, Any], origin: str) -> None:
 def _check_sbatch(options: dict[str, Any], origin: str) -> None:
     for key, value in options.items():
         if key != key.lower() or "_" in key or key.startswith("-"):
-            raise ProfileError(f"{origin}: [sbatch] {key!r}: give the long name as sbatch does, {key.lower().lstrip('-').replace('_', '-')!r}")
+            raise ProfileError(
+                f"{origin}: [sbatch] {key!r}: give the long name as sbatch does, "
+                f"{key.lower().lstrip('-').replace('_', '-')!r}"
+            )
         if key in _RESERVED:
             raise ProfileError(f"{origin}: [sbatch] {key} is set by isosweep itself; leave it out")
         if not isinstance(value, (str, int, bool)) or value is False:
-            raise ProfileError(f"{origin}: [sbatch] {key} is {value!r}; expected a text, a whole number, or true for a bare flag")
+            raise ProfileError(
+                f"{origin}: [sbatch] {key} is {value!r}; expected a text, a whole number, or true for a bare flag"
+            )
         if key == "time":
             slurm_seconds(str(value))
 
 
 def load_profile(name: str | None, overrides: Sequence[str] = ()) -> Profile:
-    """The profile of this name or file, `overrides` (``KEY=VALUE``, sbatch's options) laid over it; without a name, one hour on one core.
+    """The profile of this name or file, `overrides` (``KEY=VALUE``, sbatch's options) laid over it; without a name,
+    one hour on one core.
 
     A name is looked for in ``slurm/`` here, then in the user's configuration folder.
 
@@ -177,7 +188,8 @@ def load_profile(name: str | None, overrides: Sequence[str] = ()) -> Profile:
         profile = replace(profile, sbatch=options)
     if profile.signal_delay >= profile.time_limit:
         raise ProfileError(
-            f"{profile.origin}: signal_delay of {profile.signal_delay} s is not below the time limit of {profile.time_limit:g} s: "
+            f"{profile.origin}: signal_delay of {profile.signal_delay} s is not below the time limit of "
+            f"{profile.time_limit:g} s: "
             "every job would be warned at its very start"
         )
     return profile

@@ -6,14 +6,15 @@ import os
 import socket
 from collections.abc import Iterable
 
-from ..store.claims import append
-from ..store.launches import launch_path
-from ..store.owner import LocalOwner, this_process
-from ..store.status import OpenTask
-from ..store.store import Store
+from isosweep.store.claims import append
+from isosweep.store.launches import launch_path
+from isosweep.store.owner import LocalOwner, this_process
+from isosweep.store.status import OpenTask
+from isosweep.store.store import Store
+
 from .slurm import Queued, job_name
 
-__all__ = ["grace_seconds", "give_up", "position", "reap", "why_dead"]
+__all__ = ["give_up", "grace_seconds", "position", "reap", "why_dead"]
 
 _GRACE = 600.0
 Queue = dict[tuple[str, int], Queued]
@@ -35,7 +36,9 @@ def position(task: OpenTask) -> tuple[str, int]:
 
 
 def give_up(store: Store, task: OpenTask, why: str, *, by: str = "reaper") -> bool:
-    """Void a task; False if somebody took or ended it meanwhile. `by` is "reaper", or "cancel" where a person wanted it."""
+    """Void a task; False if somebody took or ended it meanwhile. `by` is "reaper", or "cancel" where a person wanted
+    it.
+    """
     owner = {**this_process().to_dict(), "kind": by, "why": why}
     return append(store, task.launch.token, task.task, task.entry, "void", owner) is not None
 
@@ -59,8 +62,9 @@ def _local_is_dead(task: OpenTask, age: float) -> str | None:
 def why_dead(store: Store, task: OpenTask, queue: Queue | None, now: float) -> str | None:
     """Why nobody can hold this open task any more; None if somebody may.
 
-    A task of a pool is dead if its process is, or, seen from another host, if it gave no sign of life for the grace period. A task of Slurm's is dead if it
-    is absent from a good listing (`queue`) and its last entry is older than the grace period; without a listing (None) none is.
+    A task of a pool is dead if its process is, or, seen from another host, if it gave no sign of life for the grace
+    period. A task of Slurm's is dead if it is absent from a good listing (`queue`) and its last entry is older than
+    the grace period; without a listing (None) none is.
     """
     age = now - _last_sign(store, task)
     if task.launch.about["backend"] == "local":

@@ -14,7 +14,16 @@ from pathlib import Path
 from .profile import Profile
 from .worker import SlurmTask
 
-__all__ = ["Queued", "SchedulerSilent", "SubmissionRefused", "job_name", "largest_array", "queue_of_mine", "slurm_here", "submit_array"]
+__all__ = [
+    "Queued",
+    "SchedulerSilent",
+    "SubmissionRefused",
+    "job_name",
+    "largest_array",
+    "queue_of_mine",
+    "slurm_here",
+    "submit_array",
+]
 
 _TIMEOUT = 30
 _NOT_CONFIGURED = ("Could not establish a configuration source", "No such file or directory")
@@ -30,7 +39,9 @@ class SubmissionRefused(Exception):
 
 @dataclass(frozen=True)
 class Queued:
-    """An array element in the queue: its job name, its index (0 for a job that is no array), Slurm's state and reason."""
+    """An array element in the queue: its job name, its index (0 for a job that is no array), Slurm's state and
+    reason.
+    """
 
     name: str
     index: int
@@ -55,7 +66,8 @@ def _ask(*command: str) -> str:
 def slurm_here() -> bool:
     """Whether this machine belongs to a Slurm cluster: sbatch is on the PATH and Slurm finds its configuration.
 
-    Programs of Slurm that were never configured are no Slurm. A configured one whose controller is silent is an error, not an absence.
+    Programs of Slurm that were never configured are no Slurm. A configured one whose controller is silent is an
+    error, not an absence.
 
     Raises:
         SchedulerSilent: it is configured, and does not answer.
@@ -104,13 +116,32 @@ def queue_of_mine() -> dict[tuple[str, int], Queued]:
 
 
 # States in which a job that squeue still shows will never run again.
-_GONE = frozenset({"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY", "REVOKED"})
+_GONE = frozenset(
+    {
+        "COMPLETED",
+        "CANCELLED",
+        "FAILED",
+        "TIMEOUT",
+        "NODE_FAIL",
+        "PREEMPTED",
+        "BOOT_FAIL",
+        "DEADLINE",
+        "OUT_OF_MEMORY",
+        "REVOKED",
+    }
+)
 
 
 @contextmanager
 def _outside_any_job() -> Iterator[None]:
-    """Hide a surrounding job's SLURM_* variables: sbatch would inherit its limits and CPU binding. SLURM_CONF stays, it says which cluster."""
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("SLURM_", "SRUN_")) and name != "SLURM_CONF"}
+    """Hide a surrounding job's SLURM_* variables: sbatch would inherit its limits and CPU binding. SLURM_CONF stays,
+    it says which cluster.
+    """
+    hidden = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.startswith(("SLURM_", "SRUN_")) and name != "SLURM_CONF"
+    }
     try:
         yield
     finally:

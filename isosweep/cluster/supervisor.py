@@ -1,7 +1,8 @@
-"""Carries out tasks: claims one, hands its runs to a child process, and sees that nothing is lost whatever the child does.
+"""Carries out tasks: claims one, hands its runs to a child process, and sees that nothing is lost whatever the child
+does.
 
-The child lives on from run to run and from task to task, so that imports are paid once. If it dies (out of memory, a segmentation fault), that is a
-failed attempt of the run in hand; a new child takes the next.
+The child lives on from run to run and from task to task, so that imports are paid once. If it dies (out of memory, a
+segmentation fault), that is a failed attempt of the run in hand; a new child takes the next.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from ..store.attempts import attempts_of, publish_attempt
-from ..store.claims import Entry, append, last_entry
-from ..store.launches import read_task
-from ..store.records import has_record
-from ..store.store import Store
-from ..sweep.settings import Run, to_json
+from isosweep.store.attempts import attempts_of, publish_attempt
+from isosweep.store.claims import Entry, append, last_entry
+from isosweep.store.launches import read_task
+from isosweep.store.records import has_record
+from isosweep.store.store import Store
+from isosweep.sweep.settings import Run, to_json
 
 __all__ = ["Child", "StoreUnwritable", "Supervisor", "TaskRef"]
 
@@ -106,7 +107,11 @@ class Child:
         code = process.wait()
         self._process = None
         if code == -signal.SIGKILL and _oom_kills() > kills:
-            return {"status": "oom", "died": True, "cause": "the process was killed for want of memory (cgroup's limit)"}
+            return {
+                "status": "oom",
+                "died": True,
+                "cause": "the process was killed for want of memory (cgroup's limit)",
+            }
         if code < 0:
             name = signal.Signals(-code).name
             hint = ": out of memory, most likely" if code == -signal.SIGKILL else ""
@@ -140,7 +145,13 @@ class Supervisor:
         progress: called with (run id, status) after each run.
     """
 
-    def __init__(self, child: Child, owner: dict[str, Any], stop: threading.Event | None = None, progress: Callable[[str, str], None] | None = None):
+    def __init__(
+        self,
+        child: Child,
+        owner: dict[str, Any],
+        stop: threading.Event | None = None,
+        progress: Callable[[str, str], None] | None = None,
+    ):
         self.child, self.owner = child, owner
         self.stop = stop or threading.Event()
         self.progress = progress or (lambda run, status: None)
@@ -154,16 +165,22 @@ class Supervisor:
         """
         last = last_entry(store, task.token, task.task)
         if last is not None:
-            same = last.kind == "claim" and last.owner.get("job") is not None and last.owner.get("job") == self.owner.get("job")
+            same = (
+                last.kind == "claim"
+                and last.owner.get("job") is not None
+                and last.owner.get("job") == self.owner.get("job")
+            )
             if not same or int(last.owner.get("restart", 0)) >= int(self.owner.get("restart", 0)):
                 return None
         return append(store, task.token, task.task, last, "claim", self.owner)
 
     def work(self, task: TaskRef) -> bool:
-        """Claim the task and do its runs in order, leaving out those that are recorded or that this task has tried; True if it was ours.
+        """Claim the task and do its runs in order, leaving out those that are recorded or that this task has tried;
+        True if it was ours.
 
         Raises:
-            StoreUnwritable: the store takes no more files; the task is not ended, so that its runs count as held until it is given up.
+            StoreUnwritable: the store takes no more files; the task is not ended, so that its runs count as held
+                until it is given up.
         """
         store = Store(task.store)
         claim = self.claim(store, task)
@@ -177,7 +194,14 @@ class Supervisor:
                 continue
             self.in_hand = run
             reply = self.child.carry_out(
-                {"store": task.store, "run": json.loads(to_json(run)), "device": task.device, "folder": task.folder, "task": task.name, "about": task.about}
+                {
+                    "store": task.store,
+                    "run": json.loads(to_json(run)),
+                    "device": task.device,
+                    "folder": task.folder,
+                    "task": task.name,
+                    "about": task.about,
+                }
             )
             self.started += 1
             if self.stop.is_set() and reply.get("died"):

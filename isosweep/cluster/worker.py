@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from ..store.attempts import publish_attempt
-from ..store.store import Store
+from isosweep.store.attempts import publish_attempt
+from isosweep.store.store import Store
+
 from .supervisor import Child, Supervisor, TaskRef
 
 __all__ = ["SlurmTask"]
@@ -28,11 +29,18 @@ def _raise_warned(number: int, frame: FrameType | None) -> None:
 
 
 def _job() -> dict[str, Any]:
-    """The job's id as ``ARRAY_TASK`` names it (never SLURM_JOB_ID alone: the last element's is the array's), and its restart count."""
+    """The job's id as ``ARRAY_TASK`` names it (never SLURM_JOB_ID alone: the last element's is the array's), and its
+    restart count.
+    """
     environment = os.environ
     array, element = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{element}" if array and element else environment["SLURM_JOB_ID"]
-    return {"kind": "slurm", "job": job, "restart": int(environment.get("SLURM_RESTART_COUNT", 0)), "node": environment.get("SLURMD_NODENAME", "")}
+    return {
+        "kind": "slurm",
+        "job": job,
+        "restart": int(environment.get("SLURM_RESTART_COUNT", 0)),
+        "node": environment.get("SLURMD_NODENAME", ""),
+    }
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,9 @@ class SlurmTask:
         about = {"slurm_job": owner["job"], "slurm_restart": owner["restart"], **self.task.about}
         task = TaskRef(**{**vars(self.task), "about": about})
         child = Child()
-        supervisor = Supervisor(child, owner, progress=lambda run, status: print(f"{time.strftime('%H:%M:%S')} {run} {status}", flush=True))
+        supervisor = Supervisor(
+            child, owner, progress=lambda run, status: print(f"{time.strftime('%H:%M:%S')} {run} {status}", flush=True)
+        )
         try:
             mine = supervisor.work(task)
             child.close()
@@ -62,11 +72,17 @@ class SlurmTask:
             return "requeued"
 
     def _give_back(self, supervisor: Supervisor, task: TaskRef, owner: dict[str, Any], elapsed: float) -> None:
-        """A run that had the whole wall time to itself has timed out; any other is begun anew by the requeued job, which does it first."""
+        """A run that had the whole wall time to itself has timed out; any other is begun anew by the requeued job,
+        which does it first.
+        """
         run = supervisor.in_hand
         at_limit = elapsed >= self.time_limit - self.signal_delay - 120
         if run is not None and at_limit and supervisor.started == 0:
             cause = f"did not end within the time limit of {self.time_limit / 60:g} minutes, which it had to itself"
             publish_attempt(Store(task.store), run.id, "timeout", cause, task.name, seconds=elapsed, **task.about)
-        print(f"warned after {elapsed:.0f} s with {run.id if run else 'no run'} in hand: requeueing {owner['job']}", file=sys.stderr, flush=True)
+        print(
+            f"warned after {elapsed:.0f} s with {run.id if run else 'no run'} in hand: requeueing {owner['job']}",
+            file=sys.stderr,
+            flush=True,
+        )
         subprocess.run(["scontrol", "requeue", owner["job"]], timeout=60, check=True)

@@ -22,7 +22,9 @@ OUTCOMES = ("failed", "oom", "timeout", "cancelled", "preempted", "node_failed",
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt as its file name tells it: the run, the how-manieth, its outcome, and the task (token-number) that made it."""
+    """An attempt as its file name tells it: the run, the how-manieth, its outcome, and the task (token-number) that
+    made it.
+    """
 
     run: str
     number: int
@@ -68,7 +70,9 @@ def publish_attempt(store: Store, run: str, outcome: str, cause: str, task: str 
         details: traceback, environment, task, seconds, …: anything JSON can hold.
     """
     assert outcome in OUTCOMES, outcome
-    data = json.dumps({"run": run, "outcome": outcome, "cause": cause, "task": task, "at": time.time(), **details}, sort_keys=True).encode()
+    data = json.dumps(
+        {"run": run, "outcome": outcome, "cause": cause, "task": task, "at": time.time(), **details}, sort_keys=True
+    ).encode()
     taken = attempts_of(store, run)
     number = taken[-1].number + 1 if taken else 1
     while True:

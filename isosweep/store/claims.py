@@ -1,7 +1,8 @@
 """Who holds a task: a row of entries, each published under the next free number, the last of which counts.
 
-An entry is a *claim* (a worker holds the task), an *end* (it is through), or a *void* (nobody holds it and nobody may take it any more). A worker leaves a
-task whose last entry is an end or a void, so a task that was given up stays given up, however late its job starts.
+An entry is a *claim* (a worker holds the task), an *end* (it is through), or a *void* (nobody holds it and nobody may
+take it any more). A worker leaves a task whose last entry is an end or a void, so a task that was given up stays
+given up, however late its job starts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What was launched: one file a launch, published under the next free number, which alone decides between launchers.
 
-The file's first line tells of the launch and where each task's line stands; then comes one line a task with its runs in full, so that a worker reads
-only its own.
+The file's first line tells of the launch and where each task's line stands; then comes one line a task with its runs
+in full, so that a worker reads only its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..sweep.settings import Run, from_json, to_json
+from isosweep.sweep.settings import Run, from_json, to_json
+
 from .publish import publish
 from .store import Store
 
@@ -46,10 +47,15 @@ def last_number(store: Store) -> int:
     """The highest number in use; 0 where there is none."""
     if not store.launches.is_dir():
         return 0
-    return max((int(name[:8]) for name in os.listdir(store.launches) if name.endswith(".jsonl") and name[:8].isdigit()), default=0)
+    return max(
+        (int(name[:8]) for name in os.listdir(store.launches) if name.endswith(".jsonl") and name[:8].isdigit()),
+        default=0,
+    )
 
 
-def publish_launch(store: Store, number: int, token: str, tasks: Sequence[Sequence[Run]], about: dict[str, Any]) -> Launch | None:
+def publish_launch(
+    store: Store, number: int, token: str, tasks: Sequence[Sequence[Run]], about: dict[str, Any]
+) -> Launch | None:
     """Publish a launch under `number`; None if another launcher has that number."""
     lines = [json.dumps([json.loads(to_json(run)) for run in task], separators=(",", ":")) for task in tasks]
     offsets, place = [], 0

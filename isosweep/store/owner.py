@@ -46,7 +46,9 @@ def _boot() -> str:
 
 
 def _start(pid: int) -> int:
-    """The start time of a process in clock ticks since boot (field 22 of its stat line); −1 if there is none, or it is a zombie."""
+    """The start time of a process in clock ticks since boot (field 22 of its stat line); −1 if there is none, or it
+    is a zombie.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

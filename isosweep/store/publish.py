@@ -1,8 +1,8 @@
 """Give a file its name once: whole or not at all, and never over another's.
 
-`publish` guarantees that after it returns True the name holds exactly the given bytes and survives a crash of the machine, and that of any number of
-processes on any hosts publishing one name exactly one is told True. A crash at any instant leaves at most a temporary file beside (its name begins with
-``.tmp-``), which nothing reads.
+`publish` guarantees that after it returns True the name holds exactly the given bytes and survives a crash of the
+machine, and that of any number of processes on any hosts publishing one name exactly one is told True. A crash at any
+instant leaves at most a temporary file beside (its name begins with ``.tmp-``), which nothing reads.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ def _sync_folder(folder: Path) -> None:
 def publish(path: Path, data: bytes) -> bool:
     """Give `data` the name `path`, unless something has it: True if it was given, False if it was taken.
 
-    The folder is made if need be. `os.link` is what decides, since `os.rename` overwrites; over NFS a link may have been made though an error is
-    reported (the answer was lost and the request repeated), which the temporary's count of links tells.
+    The folder is made if need be. `os.link` is what decides, since `os.rename` overwrites; over NFS a link may have
+    been made though an error is reported (the answer was lost and the request repeated), which the temporary's count
+    of links tells.
 
     Raises:
         OSError: the folder cannot be written (read-only, full, gone); nothing has the name then.

@@ -1,12 +1,15 @@
-"""Records: one immutable Arrow IPC file a run, whole or not at all, with a checksum over every byte and the digest of what was measured.
+"""Records: one immutable Arrow IPC file a run, whole or not at all, with a checksum over every byte and the digest of
+what was measured.
 
-A record is one row: settings and provenance as JSON, measured arrays as lists. Its outcome is in its name, so that a listing tells which runs are
-finished. A file that is torn, altered or not a record is told from a sound one by `read_record` and can be set aside by `quarantine`.
+A record is one row: settings and provenance as JSON, measured arrays as lists. Its outcome is in its name, so that a
+listing tells which runs are finished. A file that is torn, altered or not a record is told from a sound one by
+`read_record` and can be set aside by `quarantine`.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -19,10 +22,21 @@ from .store import Store
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..measurement.measurement import Measurement
-    from ..sweep.settings import Run
+    from isosweep.measurement.measurement import Measurement
+    from isosweep.sweep.settings import Run
 
-__all__ = ["OUTCOMES", "BadRecord", "encode_record", "has_record", "list_records", "publish_record", "quarantine", "read_record", "record_path", "record_schema"]
+__all__ = [
+    "OUTCOMES",
+    "BadRecord",
+    "encode_record",
+    "has_record",
+    "list_records",
+    "publish_record",
+    "quarantine",
+    "read_record",
+    "record_path",
+    "record_schema",
+]
 
 OUTCOMES = ("done", "diverged")
 RECORD_FORMAT = 1
@@ -40,6 +54,7 @@ def record_path(store: Store, run: str, outcome: str) -> Path:
     return store.records / store.fan(run) / f"{run}.{outcome}.arrow"
 
 
+@functools.cache
 def record_schema() -> pa.Schema:
     """The columns of a record."""
     import pyarrow as pa
@@ -56,8 +71,18 @@ def record_schema() -> pa.Schema:
             ("abs_error", pa.float64()),
         ]
     )
-    jacobian = pa.struct([("step", pa.int64()), ("sample", pa.int64()), ("singular_values", values), ("log_singular_values", values)])
-    layers = pa.struct([("step", pa.int64()), ("layer", pa.int64()), ("block", pa.string()), ("q", pa.float64()), ("correlation", pa.float64())])
+    jacobian = pa.struct(
+        [("step", pa.int64()), ("sample", pa.int64()), ("singular_values", values), ("log_singular_values", values)]
+    )
+    layers = pa.struct(
+        [
+            ("step", pa.int64()),
+            ("layer", pa.int64()),
+            ("block", pa.string()),
+            ("q", pa.float64()),
+            ("correlation", pa.float64()),
+        ]
+    )
     return pa.schema(
         [
             ("run_id", pa.string()),
@@ -78,7 +103,7 @@ def encode_record(run: Run, measurement: Measurement, outcome: str, version: int
     """The bytes of a record, sealed with their checksum."""
     import pyarrow as pa
 
-    from ..sweep.settings import to_json
+    from isosweep.sweep.settings import to_json
 
     schema = record_schema()
     row = {
@@ -93,7 +118,9 @@ def encode_record(run: Run, measurement: Measurement, outcome: str, version: int
         "jacobian": [vars(sample) for sample in measurement.jacobian],
         "layers": [vars(layer) for layer in measurement.layers],
     }
-    batch = pa.RecordBatch.from_pylist([row], schema=schema.with_metadata({_CHECKSUM: _BLANK, b"isosweep.format": str(RECORD_FORMAT).encode()}))
+    batch = pa.RecordBatch.from_pylist(
+        [row], schema=schema.with_metadata({_CHECKSUM: _BLANK, b"isosweep.format": str(RECORD_FORMAT).encode()})
+    )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
@@ -101,7 +128,9 @@ def encode_record(run: Run, measurement: Measurement, outcome: str, version: int
 
 
 def _seal(data: bytes) -> bytes:
-    """Write the checksum into its places in the metadata, which an Arrow file holds at its head and again in its footer."""
+    """Write the checksum into its places in the metadata, which an Arrow file holds at its head and again in its
+    footer.
+    """
     return data.replace(_BLANK, hashlib.sha256(data).hexdigest().encode())
 
 
@@ -153,7 +182,10 @@ def list_records(store: Store) -> dict[str, str]:
 def has_record(store: Store, run: str) -> bool:
     """Whether the run has a record; lists its folder first, which refreshes a network file system's memory of it."""
     try:
-        return any(name.startswith(run + ".") and name.endswith(".arrow") for name in os.listdir(store.records / store.fan(run)))
+        return any(
+            name.startswith(run + ".") and name.endswith(".arrow")
+            for name in os.listdir(store.records / store.fan(run))
+        )
     except FileNotFoundError:
         return False
 
@@ -198,4 +230,3 @@ def quarantine(store: Store, path: Path, reason: str) -> Path:
     path.unlink(missing_ok=True)
     publish(target.with_name(target.name + ".reason"), (reason + "\n").encode())
     return target
-

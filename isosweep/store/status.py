@@ -1,7 +1,7 @@
 """Where every run stands: its record, else the live task that holds it, else its last attempt, else missing.
 
-A run is *pending* in a task that no worker has touched yet or behind the run in hand, *running* if it is in hand, and *lost* if its task was given up
-without a word about it.
+A run is *pending* in a task that no worker has touched yet or behind the run in hand, *running* if it is in hand, and
+*lost* if its task was given up without a word about it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class RunState:
 
 @dataclass
 class Picture:
-    """The store at one look: which runs are recorded, held by open tasks, lost, and what was attempted. No record is opened."""
+    """The store at one look: which runs are recorded, held by open tasks, lost, and what was attempted. No record is
+    opened.
+    """
 
     records: dict[str, str]
     attempts: dict[str, list[Attempt]]
@@ -85,7 +87,9 @@ class Picture:
 
 
 def look(store: Store) -> Picture:
-    """Take in the whole store by listing it. Records are listed last, so that a run finished meanwhile counts as finished."""
+    """Take in the whole store by listing it. Records are listed last, so that a run finished meanwhile counts as
+    finished.
+    """
     attempts: dict[str, list[Attempt]] = {}
     for attempt in list_attempts(store):
         attempts.setdefault(attempt.run, []).append(attempt)
@@ -104,7 +108,11 @@ def look(store: Store) -> Picture:
                 (cancelled if entry.owner.get("kind") == "cancel" else given_up).update(runs)
     picture = Picture(list_records(store), attempts, tasks, given_up=given_up, cancelled=cancelled)
     for task in tasks:
-        waiting = [run for run in task.launch.tasks[task.task] if run not in picture.records and not _attempted_in(picture, run, task)]
+        waiting = [
+            run
+            for run in task.launch.tasks[task.task]
+            if run not in picture.records and not _attempted_in(picture, run, task)
+        ]
         for run in waiting:
             picture.held[run] = task
         if waiting and task.entry is not None:

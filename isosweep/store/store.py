@@ -8,7 +8,8 @@
     jobs/<token>/                            scripts, pickles and logs of a launch
     quarantine/                              files that were torn or foreign, with the reason
 
-The file system is the only database. Everything is published once under an exclusive name (`isosweep.store.publish`); nothing takes a lock.
+The file system is the only database. Everything is published once under an exclusive name (`isosweep.store.publish`);
+nothing takes a lock.
 """
 
 from __future__ import annotations
@@ -65,17 +66,22 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot read the store {self.root}: {_reason(error)}") from None
         except (ValueError, KeyError, TypeError):
-            raise StoreError(f"{self.root / 'store.json'} is not a store's header: give another folder with --store") from None
+            raise StoreError(
+                f"{self.root / 'store.json'} is not a store's header: give another folder with --store"
+            ) from None
         return {"format": header["format"], "uid": header["uid"]}
 
     def check_readable(self) -> None:
-        """Raise `StoreError` if there is a store here that this isosweep cannot read. No store at all is an empty one."""
+        """Raise `StoreError` if there is a store here that this isosweep cannot read. No store at all is an empty
+        one.
+        """
         if self.root.exists() and not self.root.is_dir():
             raise StoreError(f"the store {self.root} is a file: give a folder with --store")
         header = self._header()
         if header and header["format"] > FORMAT:
             raise StoreError(
-                f"the store {self.root} was written by a newer isosweep (format {header['format']}, this one knows {FORMAT}): upgrade isosweep, or give another --store"
+                f"the store {self.root} was written by a newer isosweep (format {header['format']}, this one "
+                f"knows {FORMAT}): upgrade isosweep, or give another --store"
             )
         try:
             if self.root.is_dir():
@@ -84,19 +90,21 @@ class Store:
             raise StoreError(f"cannot read the store {self.root}: {_reason(error)}") from None
 
     def check_writable(self) -> None:
-        """Raise `StoreError` unless this user may write here; makes nothing where there is no store yet, but tries a file where there is one."""
+        """Raise `StoreError` unless this user may write here; makes nothing where there is no store yet, but tries a
+        file where there is one.
+        """
         self.check_readable()
         header = self._header()
         if header and header["uid"] != os.getuid():
             raise StoreError(
-                f"the store {self.root} belongs to user id {header['uid']}, you are {os.getuid()}: one user writes a store, anyone may read it; give another --store"
+                f"the store {self.root} belongs to user id {header['uid']}, you are {os.getuid()}: one user "
+                "writes a store, anyone may read it; give another --store"
             )
         place = self.root
         while not place.exists():
             place = place.parent
-        if not header:
-            if self.root.is_dir() and any(self.root.iterdir()):
-                raise StoreError(f"{self.root} is not empty and is no store: give an empty or a new folder with --store")
+        if not header and self.root.is_dir() and any(self.root.iterdir()):
+            raise StoreError(f"{self.root} is not empty and is no store: give an empty or a new folder with --store")
         probe = place / f"{TEMPORARY_PREFIX}probe-{os.getpid()}"
         try:
             probe.write_bytes(b"isosweep")
@@ -121,7 +129,9 @@ class Store:
         return self
 
     def now(self) -> float:
-        """The file server's clock, in seconds since the epoch: the time stamp of a file touched now. Ages are compared with this one, not with the host's."""
+        """The file server's clock, in seconds since the epoch: the time stamp of a file touched now. Ages are
+        compared with this one, not with the host's.
+        """
         probe = self.root / f"{TEMPORARY_PREFIX}clock-{os.getpid()}-{time.monotonic_ns()}"
         try:
             probe.touch()

@@ -1,7 +1,8 @@
 """Records into tables: one pass over the sweep's records, a row group at a time, whole files or none.
 
-A record that is torn, altered or foreign is set aside with its reason and reported; its run counts as missing again. The tables are replaced as whole
-files, so a reader never meets half of one, and two collectors do no harm to each other.
+A record that is torn, altered or foreign is set aside with its reason and reported; its run counts as missing again.
+The tables are replaced as whole files, so a reader never meets half of one, and two collectors do no harm to each
+other.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..store.attempts import read_attempt
-from ..store.publish import TEMPORARY_PREFIX, replace
-from ..store.records import BadRecord, quarantine, read_record, record_path
-from ..store.status import look
-from ..store.store import Store
-from ..sweep.settings import Run
-from ..sweep.sweep import Sweep
-from .theory import predicted_layers, residuals, theory_row
+from isosweep.store.attempts import read_attempt
+from isosweep.store.publish import TEMPORARY_PREFIX, replace
+from isosweep.store.records import BadRecord, quarantine, read_record, record_path
+from isosweep.store.status import look
+from isosweep.store.store import Store
+from isosweep.sweep.settings import Run
+from isosweep.sweep.sweep import Sweep
+
 from .schema import FISHER, JACOBIAN, LAYERS, RUNS, TRAINING, Column, schema_of
+from .theory import predicted_layers, residuals, theory_row
 
 __all__ = ["SCHEMA_VERSION", "Collected", "collect"]
 
@@ -39,7 +41,9 @@ _ROW_GROUP_RUNS = 2000
 
 @dataclass
 class Collected:
-    """What `collect` found: rows by status, records set aside (path → reason), and how many runs each environment class has."""
+    """What `collect` found: rows by status, records set aside (path → reason), and how many runs each environment
+    class has.
+    """
 
     out: Path
     statuses: Counter[str] = field(default_factory=Counter)
@@ -88,14 +92,27 @@ def _measured(record: dict[str, Any], whole: dict[str, Any] | None) -> dict[str,
     row: dict[str, Any] = {name: float(value) for name, value in json.loads(record["scalars"]).items()}
     row |= {name: value for name, value in provenance.items() if name in _PROVENANCE}
     started = provenance.get("started_at")
-    row["started_at"] = None if started is None else datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds")
+    row["started_at"] = (
+        None
+        if started is None
+        else datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds")
+    )
     row["digest"], row["measurement_version"] = record["digest"], record["version"]
     if whole is not None:
         row |= {f"fisher_{name}": whole[name] for name in ("lambda_max", "trace", "rank", "abs_error")}
     return row
 
 
-_PROVENANCE = frozenset(c.name for c in RUNS if not c.name.startswith(("theory_", "residual_"))) - {"run_id", "sweep", "status", "digest", "seed", "attempts", "failure_cause", "started_at"}
+_PROVENANCE = frozenset(c.name for c in RUNS if not c.name.startswith(("theory_", "residual_"))) - {
+    "run_id",
+    "sweep",
+    "status",
+    "digest",
+    "seed",
+    "attempts",
+    "failure_cause",
+    "started_at",
+}
 
 
 def _runs_schema(rows: Iterable[dict[str, Any]], extra: Sequence[str]) -> pa.Schema:
@@ -117,11 +134,14 @@ def _runs_schema(rows: Iterable[dict[str, Any]], extra: Sequence[str]) -> pa.Sch
     return schema_of(tuple(columns))
 
 
-def collect(sweep: Sweep, store: Store, out: Path, *, set_aside: bool = True, progress: Callable[[int], None] | None = None) -> Collected:
+def collect(
+    sweep: Sweep, store: Store, out: Path, *, set_aside: bool = True, progress: Callable[[int], None] | None = None
+) -> Collected:
     """Write `runs`, `fisher`, `jacobian`, `layers` and `training` (Parquet) and ``sweep.json`` into the folder `out`.
 
     Args:
-        sweep: whose runs; `runs` has one row for each, in the file's order, recorded or not. The other tables are sorted by run id.
+        sweep: whose runs; `runs` has one row for each, in the file's order, recorded or not. The other tables are
+            sorted by run id.
         store: where the records are.
         out: made if need be; tables of these names in it are replaced.
         set_aside: move bad records to the store's quarantine (else they are only reported).
@@ -162,14 +182,23 @@ def collect(sweep: Sweep, store: Store, out: Path, *, set_aside: bool = True, pr
                 measured[record["run_id"]] = _measured(record, wholes.get(record["run_id"]))
             for name in ("fisher", "jacobian"):
                 tables[name].write(_exploded(records, name, schemas[name]))
-            tables["layers"].write(_with_theory(_exploded(records, "layers", _MEASURED_LAYERS), {run.id: run for run in chunk}, measured))
+            tables["layers"].write(
+                _with_theory(_exploded(records, "layers", _MEASURED_LAYERS), {run.id: run for run in chunk}, measured)
+            )
         rows = []
         extra: dict[str, None] = {}
         known = {column.name for column in RUNS}
         for run in sweep.runs():
             state = picture.state(run.id)
-            row = {"run_id": run.id, "sweep": sweep.name, **run.columns, "status": state.status, "attempts": len(state.attempts)}
-            extra.update(dict.fromkeys(name for name in run.columns if name not in known))
+            settings = run.columns
+            row = {
+                "run_id": run.id,
+                "sweep": sweep.name,
+                **settings,
+                "status": state.status,
+                "attempts": len(state.attempts),
+            }
+            extra.update(dict.fromkeys(name for name in settings if name not in known))
             found = measured.get(run.id, {})
             row |= found | theory_row(run, found)
             if state.attempts and run.id not in picture.records:
@@ -181,7 +210,9 @@ def collect(sweep: Sweep, store: Store, out: Path, *, set_aside: bool = True, pr
         residuals(rows)
         schema = _runs_schema(rows, list(extra))
         tables["runs"] = _Table(out / "runs.parquet", schema)
-        tables["runs"].write(pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema))
+        tables["runs"].write(
+            pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema)
+        )
         for table in tables.values():
             table.finish()
     except BaseException:
@@ -206,7 +237,9 @@ def _with_theory(layers: pa.Table, runs: dict[str, Run], measured: dict[str, dic
         both = predicted[run]
         q.append(None if both is None else both[0][layer - 1])
         c.append(None if both is None or math.isnan(both[1][layer - 1]) else both[1][layer - 1])
-    return layers.append_column("theory_q", pa.array(q, pa.float64())).append_column("theory_correlation", pa.array(c, pa.float64()))
+    return layers.append_column("theory_q", pa.array(q, pa.float64())).append_column(
+        "theory_correlation", pa.array(c, pa.float64())
+    )
 
 
 def _whole_blocks(records: pa.Table) -> list[dict[str, Any]]:

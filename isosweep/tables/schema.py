@@ -45,7 +45,11 @@ RUNS = (
     Column("jacobian_samples", _INT, "inputs m whose Jacobian is taken"),
     Column("dtype", _TEXT, "floating type of the measurement"),
     Column("seed", _INT, "seed"),
-    Column("status", _TEXT, "done, diverged, running, pending, failed, oom, timeout, cancelled, preempted, node_failed, lost or missing"),
+    Column(
+        "status",
+        _TEXT,
+        "done, diverged, running, pending, failed, oom, timeout, cancelled, preempted, node_failed, lost or missing",
+    ),
     Column("attempts", _INT, "failed attempts so far"),
     Column("failure_cause", _TEXT, "first line of the last failure's cause; null where there is a record"),
     Column("digest", _TEXT, "SHA-256 over the measured arrays' bits; null unless there is a record"),
@@ -58,7 +62,11 @@ RUNS = (
     Column("fisher_parameters", _REAL, "parameters P of the network"),
     Column("jacobian_s_max", _REAL, "largest singular value of ∂x^L/∂x^0 over the samples"),
     Column("jacobian_log_s_max", _REAL, "its natural logarithm"),
-    Column("jacobian_log_s_min", _REAL, "natural logarithm of the smallest singular value that is not exactly 0, over the samples"),
+    Column(
+        "jacobian_log_s_min",
+        _REAL,
+        "natural logarithm of the smallest singular value that is not exactly 0, over the samples",
+    ),
     Column("jacobian_rank", _REAL, "singular values that are not exactly 0, in the sample that has fewest"),
     Column("input_mean_square", _REAL, "mean of |x|²/N_0 over the Fisher's inputs"),
     Column("input_correlation", _REAL, "mean of x_i·x_j over distinct inputs, as a share of the mean of |x|²"),
@@ -79,7 +87,11 @@ RUNS = (
     Column("theory_kappa_2", _REAL, "Karakida's κ_2"),
     Column("theory_learning_rate_max", _REAL, "2/λ_max"),
     Column("theory_note", _TEXT, "why a theory column is empty, and the conditions of the others"),
-    Column("residual_fisher_lambda_max", _REAL, "(measured − predicted), mean over the seeds, in units of the spread over them"),
+    Column(
+        "residual_fisher_lambda_max",
+        _REAL,
+        "(measured − predicted), mean over the seeds, in units of the spread over them",
+    ),
     Column("residual_fisher_trace", _REAL, "the same for the trace"),
     Column("residual_jacobian_s_max", _REAL, "the same for the largest singular value"),
     Column("environment_class", _TEXT, "hash of what can change bits: processor, GPU, driver, libraries"),
@@ -107,7 +119,11 @@ FISHER = (
     Column("run_id", _TEXT, "the run"),
     Column("step", _INT, "training step; 0 is initialisation"),
     Column("block", _TEXT, "all: the whole matrix; else the layer whose diagonal block it is"),
-    Column("eigenvalues", _VALUES, "all that are not 0 by construction, largest first; null where only the summary was asked for"),
+    Column(
+        "eigenvalues",
+        _VALUES,
+        "all that are not 0 by construction, largest first; null where only the summary was asked for",
+    ),
     Column("lambda_max", _REAL, "largest eigenvalue"),
     Column("trace", _REAL, "trace"),
     Column("rank", _INT, "eigenvalues above R·ε·λ_max"),
@@ -119,7 +135,11 @@ JACOBIAN = (
     Column("step", _INT, "training step; 0 is initialisation"),
     Column("sample", _INT, "which of the run's inputs"),
     Column("singular_values", _VALUES, "of ∂x^L/∂x^0, largest first"),
-    Column("log_singular_values", _VALUES, "their natural logarithms, exact where the values underflow; −inf for exact zeros"),
+    Column(
+        "log_singular_values",
+        _VALUES,
+        "their natural logarithms, exact where the values underflow; −inf for exact zeros",
+    ),
 )
 
 LAYERS = (

@@ -1,4 +1,6 @@
-"""Theory beside every measurement: the `theory_*` columns of `runs`, the predicted q^l and c^l of `layers`, and residuals over seeds."""
+"""Theory beside every measurement: the `theory_*` columns of `runs`, the predicted q^l and c^l of `layers`, and
+residuals over seeds.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..sweep.settings import NetworkSettings, Run
-from ..theory.activations import activation as named
-from ..theory.columns import COLUMNS, residual, theory_columns
-from ..theory.propagation import propagate
+from isosweep.sweep.settings import NetworkSettings, Run
+from isosweep.theory.activations import activation as named
+from isosweep.theory.columns import COLUMNS, residual, theory_columns
+from isosweep.theory.propagation import propagate
 
 __all__ = ["COMPARED", "predicted_layers", "residuals", "theory_row"]
 
@@ -23,16 +25,22 @@ _DIGITS = 12
 
 
 def _inputs(run: Run, measured: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Mean |x|²/N_0 and mean correlation of the run's inputs: as measured, else as its data's scale has it, uncorrelated; None for raw data not yet seen."""
+    """Mean |x|²/N_0 and mean correlation of the run's inputs: as measured, else as its data's scale has it,
+    uncorrelated; None for raw data not yet seen.
+    """
     square, correlation = measured.get("input_mean_square"), measured.get("input_correlation")
     if square is not None:
         # rounded, so that runs alike in all but their last bits share one prediction
-        return float(f"{square:.{_DIGITS}g}"), 0.0 if correlation is None or math.isnan(correlation) else float(f"{correlation:.{_DIGITS}g}")
+        return float(f"{square:.{_DIGITS}g}"), 0.0 if correlation is None or math.isnan(correlation) else float(
+            f"{correlation:.{_DIGITS}g}"
+        )
     return None if run.data.mean_square is None else (run.data.mean_square, 0.0)
 
 
 def theory_row(run: Run, measured: Mapping[str, Any]) -> dict[str, Any]:
-    """The `theory_*` columns of a run, given its measured columns (which say what its inputs are like). Empty ones have their reason in `theory_note`."""
+    """The `theory_*` columns of a run, given its measured columns (which say what its inputs are like). Empty ones
+    have their reason in `theory_note`.
+    """
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
     network, fisher = run.network, run.measure.fisher
     if not isinstance(network, NetworkSettings) or network.gain is None or network.init is None:
@@ -74,14 +82,22 @@ def predicted_layers(run: Run, measured: Mapping[str, Any]) -> tuple[list[float]
     if not isinstance(network, NetworkSettings) or network.gain is None or inputs is None:
         return None
     try:
-        signal = propagate(named(network.activation, network.negative_slope), network.gain, network.bias_std or 0.0, network.depth, *inputs)
+        signal = propagate(
+            named(network.activation, network.negative_slope),
+            network.gain,
+            network.bias_std or 0.0,
+            network.depth,
+            *inputs,
+        )
     except (ValueError, OverflowError):
         return None
     return [float(v) for v in signal.q], [float(v) for v in signal.correlation]
 
 
 def residuals(rows: Iterable[dict[str, Any]]) -> None:
-    """Add `residual_*` columns: (measured − predicted), averaged over the seeds of equal settings, in units of the spread over them."""
+    """Add `residual_*` columns: (measured − predicted), averaged over the seeds of equal settings, in units of the
+    spread over them.
+    """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     rows = list(rows)
     settings = [k for k in (rows[0] if rows else {}) if k in _SETTINGS]
@@ -89,13 +105,35 @@ def residuals(rows: Iterable[dict[str, Any]]) -> None:
         groups.setdefault(tuple(row.get(name) for name in settings), []).append(row)
     for members in groups.values():
         for column, theory in COMPARED.items():
-            pairs = [(row[column], row[theory]) for row in members if row.get(column) is not None and row.get(theory) is not None]
+            pairs = [
+                (row[column], row[theory])
+                for row in members
+                if row.get(column) is not None and row.get(theory) is not None
+            ]
             value = residual([m - t for m, t in pairs], 0.0) if len(pairs) > 1 else None
             for row in members:
                 row[f"residual_{column}"] = value
 
 
 _SETTINGS = frozenset(
-    ["depth", "width", "activation", "negative_slope", "init", "gain", "gain_rule", "bias_std", "q_star", "data", "data_samples", "data_scale"]
-    + ["data_inputs", "data_classes", "fisher_samples", "fisher_likelihood", "jacobian_samples", "dtype"]
+    [
+        "depth",
+        "width",
+        "activation",
+        "negative_slope",
+        "init",
+        "gain",
+        "gain_rule",
+        "bias_std",
+        "q_star",
+        "data",
+        "data_samples",
+        "data_scale",
+        "data_inputs",
+        "data_classes",
+        "fisher_samples",
+        "fisher_likelihood",
+        "jacobian_samples",
+        "dtype",
+    ]
 )

@@ -12,21 +12,32 @@ import pytest
 from conftest import TINY, Command
 from faults import FaultUnavailable, small_disk
 
-
 BAD_SPECS = {
     "unknown key": (TINY.replace("depth:", "depht:"), "bad.yaml:2:", "did you mean 'depth'"),
     "wrong type": (TINY.replace("width: 8", "width: eight"), "network.width", "whole number"),
     "empty axis": (TINY.replace("[2, 3]", "[]"), "network.depth", "empty"),
-    "unequal zip": (TINY.replace("width: 8", "width: [8, 9, 10]") + "zip: [[depth, width]]\n", "bad.yaml:6", "depth has 2, width has 3"),
+    "unequal zip": (
+        TINY.replace("width: 8", "width: [8, 9, 10]") + "zip: [[depth, width]]\n",
+        "bad.yaml:6",
+        "depth has 2, width has 3",
+    ),
     "include of nothing": (TINY + "include: [{}]\n", "include[0]", "at least one axis"),
     "include of no axis": (TINY + "include: [{dpeth: 3}]\n", "include[0].dpeth", "did you mean 'depth'"),
     "depth 0": (TINY.replace("[2, 3]", "0"), "network.depth", "at least 1"),
     "gain overflows": (TINY.replace("gain: 1.0", "gain: 1e400"), "network.gain", "float64"),
     "gain overflows in a layer": (TINY.replace("gain: 1.0", "gain: 1e200"), "network.gain", "overflows"),
     "unknown data": (TINY.replace("digits", "digit"), "data.name", "did you mean 'digits'"),
-    "no critical point": (TINY.replace("gain: 1.0", "gain: critical, q_star: 0.5").replace("tanh", "softplus"), "softplus", "no critical point"),
+    "no critical point": (
+        TINY.replace("gain: 1.0", "gain: critical, q_star: 0.5").replace("tanh", "softplus"),
+        "softplus",
+        "no critical point",
+    ),
     "not YAML": (TINY + "seeds: [1\n", "not valid YAML", "bad.yaml:"),
-    "missing data files": (TINY.replace("name: digits", "name: mnist, root: nowhere"), "train-images-idx3-ubyte", "nowhere"),
+    "missing data files": (
+        TINY.replace("name: digits", "name: mnist, root: nowhere"),
+        "train-images-idx3-ubyte",
+        "nowhere",
+    ),
     "too many samples": (TINY.replace("samples: 16", "samples: 5000"), "data.samples", "1797"),
 }
 
@@ -67,7 +78,12 @@ def test_wrong_usage_is_named(command: Command, words: list[str], said: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("header", "said"), [({"format": 99, "uid": os.getuid()}, "newer isosweep"), ({"format": 1, "uid": os.getuid() + 1}, "belongs to user id"), ("torn", "not a store's header")]
+    ("header", "said"),
+    [
+        ({"format": 99, "uid": os.getuid()}, "newer isosweep"),
+        ({"format": 1, "uid": os.getuid() + 1}, "belongs to user id"),
+        ("torn", "not a store's header"),
+    ],
 )
 def test_a_store_that_cannot_be_ours_is_refused_untouched(command: Command, header: object, said: str) -> None:
     store = command.folder / "store"
@@ -82,10 +98,14 @@ def test_a_read_only_or_full_store_is_refused_before_anything_runs(command: Comm
     try:
         with small_disk(place, "100k") as disk:
             disk.read_only()
-            assert "Read-only" in command.run("launch", "tiny.yaml", "--local", "--store", place / "store", check=2).stderr
+            assert (
+                "Read-only" in command.run("launch", "tiny.yaml", "--local", "--store", place / "store", check=2).stderr
+            )
             disk.writable()
             disk.fill()
-            assert "No space" in command.run("launch", "tiny.yaml", "--local", "--store", place / "store", check=2).stderr
+            assert (
+                "No space" in command.run("launch", "tiny.yaml", "--local", "--store", place / "store", check=2).stderr
+            )
             disk.free()
             assert not list(place.iterdir())
     except FaultUnavailable as error:
@@ -104,7 +124,11 @@ def test_another_users_store_may_be_read(command: Command) -> None:
 
 def test_every_command_answers_help_and_json_is_json(command: Command) -> None:
     listing = command.run("--help").stdout
-    commands = [line.split()[0] for line in listing.partition("Commands:")[2].splitlines() if line.strip() and line.startswith("  ") and not line.startswith("   ")]
+    commands = [
+        line.split()[0]
+        for line in listing.partition("Commands:")[2].splitlines()
+        if line.strip() and line.startswith("  ") and not line.startswith("   ")
+    ]
     assert {"launch", "status", "collect", "report", "show", "run", "logs", "cancel"} <= set(commands)
     for name in commands:
         assert "--store" in command.run(name, "--help").stdout or name in ("predict",)
@@ -114,17 +138,24 @@ def test_every_command_answers_help_and_json_is_json(command: Command) -> None:
 
 
 def test_an_old_measurement_version_is_never_silent(command: Command) -> None:
-    """Records of a version that the sweep's ids no longer name: launch counts them, says what changed, and wants --remeasure."""
+    """Records of a version that the sweep's ids no longer name: launch counts them, says what changed, and wants
+    --remeasure.
+    """
     command.run("launch", "tiny.yaml", "--local", "--limit", "2", check=4)
     newer = (
-        "import isosweep.sweep.identity as i; i.MEASUREMENT_VERSIONS[2] = 'the eigenvalues are signed'; i.MEASUREMENT_VERSION = 2;"
+        "import isosweep.sweep.identity as i; i.MEASUREMENT_VERSIONS[2] = 'the eigenvalues are signed'; "
+        "i.MEASUREMENT_VERSION = 2;"
         "i.Identity.__init__.__defaults__ = (2,); i.run_id.__defaults__ = (2,);"
         "from isosweep.cli import main; main()"
     )
 
     def launch(*more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", newer, "launch", "tiny.yaml", "--local", "--limit", "1", *more], cwd=command.folder, capture_output=True, text=True, check=False
+            [sys.executable, "-c", newer, "launch", "tiny.yaml", "--local", "--limit", "1", *more],
+            cwd=command.folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     refused = launch()

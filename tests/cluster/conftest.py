@@ -63,7 +63,9 @@ class Backend:
     def runs(self, spec: str) -> dict[str, dict[str, object]]:
         """The rows of `runs.parquet` by run id."""
         self.command.run("collect", spec, "--out", "tables")
-        return {row["run_id"]: row for row in pq.read_table(self.command.folder / "tables" / "runs.parquet").to_pylist()}
+        return {
+            row["run_id"]: row for row in pq.read_table(self.command.folder / "tables" / "runs.parquet").to_pylist()
+        }
 
 
 @pytest.fixture(params=["local", pytest.param("slurm", marks=pytest.mark.slurm)])

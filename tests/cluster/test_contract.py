@@ -15,7 +15,14 @@ def check_tables(backend: Backend) -> None:
     """The tables as their schema says, and consistent with each other."""
     runs = backend.runs("tiny.yaml")
     folder = backend.command.folder / "tables"
-    assert {p.name for p in folder.iterdir()} == {"runs.parquet", "fisher.parquet", "jacobian.parquet", "layers.parquet", "training.parquet", "sweep.json"}
+    assert {p.name for p in folder.iterdir()} == {
+        "runs.parquet",
+        "fisher.parquet",
+        "jacobian.parquet",
+        "layers.parquet",
+        "training.parquet",
+        "sweep.json",
+    }
     fisher = pq.read_table(folder / "fisher.parquet").to_pylist()
     assert {row["block"] for row in fisher} == {"all", "layer1", "layer2", "layer3", "readout"}
     for row in fisher:
@@ -33,7 +40,10 @@ def check_tables(backend: Backend) -> None:
         assert abs(sum(blocks) - whole["fisher_trace"]) < 1e-12 * whole["fisher_trace"]
     jacobian = pq.read_table(folder / "jacobian.parquet").to_pylist()
     assert len(jacobian) == 4 * 2
-    assert all(max(r["singular_values"][0] for r in jacobian if r["run_id"] == run) == row["jacobian_s_max"] for run, row in runs.items())
+    assert all(
+        max(r["singular_values"][0] for r in jacobian if r["run_id"] == run) == row["jacobian_s_max"]
+        for run, row in runs.items()
+    )
     assert {row["hostname"] is not None and len(row["environment_class"]) for row in runs.values()} == {12}
 
 
@@ -73,7 +83,10 @@ def test_failures_are_attempts_with_their_cause_and_the_others_go_on(backend: Ba
     assert [r["status"] for r in by_mode["fine"]] == ["done", "done"]
     assert [r["status"] for r in by_mode["raises"]] == ["failed", "failed"]
     assert {r["status"] for r in by_mode["dies"]} <= {"failed", "oom"}
-    assert all("planted failure" in str(r["failure_cause"]) and "trouble.py" in str(r["failure_cause"]) for r in by_mode["raises"])
+    assert all(
+        "planted failure" in str(r["failure_cause"]) and "trouble.py" in str(r["failure_cause"])
+        for r in by_mode["raises"]
+    )
     assert all("SIGKILL" in str(r["failure_cause"]) or r["status"] == "oom" for r in by_mode["dies"])
     assert all(r["digest"] is None for r in by_mode["raises"])
 
@@ -84,7 +97,9 @@ def test_failures_are_attempts_with_their_cause_and_the_others_go_on(backend: Ba
 
     # failures are not taken again by themselves, and are when named
     assert backend.command.json("launch", "troubled.yaml", *backend.options, check=3)["runs"] == 0
-    named = backend.command.json("launch", "troubled.yaml", *backend.options, "--only", "failed", "--where", "mode=raises", check=3)
+    named = backend.command.json(
+        "launch", "troubled.yaml", *backend.options, "--only", "failed", "--where", "mode=raises", check=3
+    )
     assert named["runs"] == 2
     assert [r["attempts"] for r in backend.runs("troubled.yaml").values() if r["mode"] == "raises"] == [2, 2]
 
@@ -122,4 +137,6 @@ def test_a_dry_run_says_what_launch_does_and_writes_nothing(command: Command) ->
     assert not (command.folder / "isosweep-store").exists()
     done = command.json("launch", "tiny.yaml", "--local")
     assert len(planned["tasks"]) == done["tasks"]
-    assert sorted(run for task in planned["tasks"] for run in task) == sorted(command.json("status", "tiny.yaml")["states"])
+    assert sorted(run for task in planned["tasks"] for run in task) == sorted(
+        command.json("status", "tiny.yaml")["states"]
+    )

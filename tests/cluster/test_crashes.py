@@ -51,7 +51,9 @@ def records(command: Command) -> list[Path]:
 
 def start_and_wait_for_sleepers(held: Command) -> subprocess.Popen[str]:
     """A pool of two workers, both of which sit in runs that never end."""
-    pool = held.start("launch", "held.yaml", "--local", "--workers", "2", "--runs-per-task", "1", "--where", "mode=sleeps")
+    pool = held.start(
+        "launch", "held.yaml", "--local", "--workers", "2", "--runs-per-task", "1", "--where", "mode=sleeps"
+    )
     until(lambda: held.json("status", "held.yaml", check=None)["counts"].get("running") == 2)
     until(lambda: len(processes.children(pool.pid)) == 2)
     return pool
@@ -100,18 +102,31 @@ def test_launchers_killed_at_random_instants_never_lose_or_double_a_run(command:
 
 
 def test_two_launchers_at_once_share_the_runs(command: Command) -> None:
-    both = [command.start("launch", "tiny.yaml", "--local", "--workers", "1", "--runs-per-task", "1", "--set", "seeds=4") for _ in range(2)]
+    both = [
+        command.start("launch", "tiny.yaml", "--local", "--workers", "1", "--runs-per-task", "1", "--set", "seeds=4")
+        for _ in range(2)
+    ]
     for launcher in both:
         launcher.communicate(timeout=240)
     assert command.json("status", "tiny.yaml", "--set", "seeds=4")["counts"] == {"done": 8}
-    held = Counter(run for launch in list_launches(Store(command.folder / "isosweep-store")) for task in launch.tasks for run in task)
+    held = Counter(
+        run
+        for launch in list_launches(Store(command.folder / "isosweep-store"))
+        for task in launch.tasks
+        for run in task
+    )
     assert set(held.values()) == {1}
     assert sum(held.values()) == 8
 
 
 def test_a_child_does_not_outlive_its_supervisor_on_closed_pipe(command: Command) -> None:
     read, write = os.pipe()
-    child = subprocess.Popen([*command.arguments()[:2], "isosweep.cluster.child"], stdin=read, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [*command.arguments()[:2], "isosweep.cluster.child"],
+        stdin=read,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     os.close(read)
     os.close(write)
     assert child.wait(timeout=30) == 0

@@ -13,7 +13,15 @@ SHIPPED = Path(__file__).parents[2] / "slurm"
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("30", 1800), ("30:15", 1815), ("04:00:00", 14400), ("1-12", 129600), ("1-12:30", 131400), ("2-00:00:01", 172801), ("UNLIMITED", float("inf"))],
+    [
+        ("30", 1800),
+        ("30:15", 1815),
+        ("04:00:00", 14400),
+        ("1-12", 129600),
+        ("1-12:30", 131400),
+        ("2-00:00:01", 172801),
+        ("UNLIMITED", float("inf")),
+    ],
 )
 def test_slurms_times(text: str, seconds: float) -> None:
     assert slurm_seconds(text) == seconds

@@ -57,7 +57,10 @@ def test_arrays_are_split_at_the_clusters_limit(on_slurm: Command) -> None:
     assert len({e.owner["job"] for e in entries.values()}) == 4
 
 
-@pytest.mark.parametrize(("option", "said"), [("partition=nowhere", "partition"), ("gres=unobtainium:1", "gres"), ("no-such-option=1", "no-such-option")])
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("partition=nowhere", "partition"), ("gres=unobtainium:1", "gres"), ("no-such-option=1", "no-such-option")],
+)
 def test_a_refused_submission_says_why_and_holds_nothing(on_slurm: Command, option: str, said: str) -> None:
     refused = on_slurm.run("launch", "tiny.yaml", "--profile", "profile.toml", "--sbatch", option, check=5)
     assert said in refused.stderr.lower()
@@ -84,15 +87,26 @@ def test_cancel_ends_the_jobs_and_its_runs_are_taken_again_only_by_name(on_slurm
     assert ended["tasks"] == 2
     assert counts(on_slurm, "sleeper.yaml") == {"cancelled": 2}
     assert on_slurm.json("launch", "sleeper.yaml", "--profile", "profile.toml", "--dry-run")["runs"] == 0
-    assert on_slurm.json("launch", "sleeper.yaml", "--profile", "profile.toml", "--dry-run", "--only", "cancelled")["runs"] == 2
-    until(lambda: not [j for j in slurm.squeue() if j.id in ended["jobs"] and j.state in ("RUNNING", "COMPLETING", "PENDING")])
+    assert (
+        on_slurm.json("launch", "sleeper.yaml", "--profile", "profile.toml", "--dry-run", "--only", "cancelled")["runs"]
+        == 2
+    )
+    until(
+        lambda: (
+            not [j for j in slurm.squeue() if j.id in ended["jobs"] and j.state in ("RUNNING", "COMPLETING", "PENDING")]
+        )
+    )
 
 
 def test_jobs_that_vanish_are_lost_after_the_grace_and_only_then(on_slurm: Command, slurm: PrivateSlurm) -> None:
     job = on_slurm.json("launch", "sleeper.yaml", "--profile", "profile.toml", "--runs-per-task", "1")["jobs"][0]
     until(lambda: counts(on_slurm, "sleeper.yaml").get("running") == 2)
     slurm.run("scancel", job)
-    until(lambda: not [j for j in slurm.squeue() if j.id.startswith(job) and j.state in ("RUNNING", "COMPLETING", "PENDING")])
+    until(
+        lambda: (
+            not [j for j in slurm.squeue() if j.id.startswith(job) and j.state in ("RUNNING", "COMPLETING", "PENDING")]
+        )
+    )
     # within the grace period the tasks still count as held: squeue may be behind
     assert counts(on_slurm, "sleeper.yaml") == {"running": 2}
     assert on_slurm.json("launch", "sleeper.yaml", "--profile", "profile.toml", "--dry-run")["runs"] == 0
@@ -116,13 +130,32 @@ def test_a_silent_controller_is_no_evidence(command: Command) -> None:
         seen = command.json("status", "sleeper.yaml", check=4, ISOSWEEP_GRACE="0.1")
         assert seen["scheduler_silent"]
         assert seen["counts"] == {"running": 1, "pending": 1}
-        assert "isosweep:" in command.run("launch", "sleeper.yaml", "--profile", "profile.toml", check=5, ISOSWEEP_GRACE="0.1").stderr
-        assert [e.kind for launch in list_launches(store(command)) for e in entries_of_launch(store(command), launch.token).values()] == ["claim"]
+        assert (
+            "isosweep:"
+            in command.run("launch", "sleeper.yaml", "--profile", "profile.toml", check=5, ISOSWEEP_GRACE="0.1").stderr
+        )
+        assert [
+            e.kind
+            for launch in list_launches(store(command))
+            for e in entries_of_launch(store(command), launch.token).values()
+        ] == ["claim"]
 
 
 def test_a_surrounding_job_does_not_leak_into_the_submission(on_slurm: Command) -> None:
     """SLURM_* of a job that launches from within would set limits and CPU bindings of what it submits."""
-    on_slurm.run("launch", "tiny.yaml", "--profile", "profile.toml", "--limit", "1", "--wait", check=4, SLURM_JOB_ID="77", SLURM_CPU_BIND="mask_cpu:0x1", SLURM_NTASKS="5")
+    on_slurm.run(
+        "launch",
+        "tiny.yaml",
+        "--profile",
+        "profile.toml",
+        "--limit",
+        "1",
+        "--wait",
+        check=4,
+        SLURM_JOB_ID="77",
+        SLURM_CPU_BIND="mask_cpu:0x1",
+        SLURM_NTASKS="5",
+    )
     record = next((on_slurm.folder / "isosweep-store" / "jobs").rglob("*_submission.sh"))
     assert "--wckey" not in record.read_text()
     assert "--requeue" in record.read_text()

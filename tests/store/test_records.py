@@ -14,9 +14,25 @@ from hypothesis import strategies as st
 
 from isosweep.measurement.measurement import FisherBlock, JacobianSample, LayerActivity, Measurement
 from isosweep.store.attempts import attempts_of, publish_attempt, read_attempt
-from isosweep.store.records import BadRecord, encode_record, has_record, list_records, publish_record, quarantine, read_record, record_path
+from isosweep.store.records import (
+    BadRecord,
+    encode_record,
+    has_record,
+    list_records,
+    publish_record,
+    quarantine,
+    read_record,
+    record_path,
+)
 from isosweep.store.store import FORMAT, Store, StoreError
-from isosweep.sweep.settings import DataSettings, FisherSettings, JacobianSettings, MeasureSettings, NetworkSettings, Run
+from isosweep.sweep.settings import (
+    DataSettings,
+    FisherSettings,
+    JacobianSettings,
+    MeasureSettings,
+    NetworkSettings,
+    Run,
+)
 
 RUN = Run(
     NetworkSettings(2, 4, "tanh", init="orthogonal", gain=1.0, bias_std=0.0),
@@ -124,7 +140,11 @@ def test_attempts_are_numbered_and_read_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("header", "said"),
-    [(json.dumps({"format": FORMAT + 1, "uid": os.getuid()}), "newer isosweep"), (json.dumps({"format": FORMAT, "uid": os.getuid() + 1}), "belongs to user"), ("{", "not a store")],
+    [
+        (json.dumps({"format": FORMAT + 1, "uid": os.getuid()}), "newer isosweep"),
+        (json.dumps({"format": FORMAT, "uid": os.getuid() + 1}), "belongs to user"),
+        ("{", "not a store"),
+    ],
 )
 def test_a_store_that_is_not_ours_is_refused(tmp_path: Path, header: str, said: str) -> None:
     (tmp_path / "store.json").write_text(header)
