@@ -72,7 +72,7 @@ def _config(size: int) -> dict[str, Any]:
             "labelLimit": 260,
             "titleLimit": 320,
         },
-        "header": {"labelFont": FONT, "labelFontSize": size, "labelColor": INK, "labelLimit": 320, "title": None},
+        "header": {"labelFont": FONT, "labelFontSize": size, "labelColor": INK, "labelLimit": 230, "title": None},
         "title": {"font": FONT, "fontSize": size, "fontWeight": "normal", "color": INK, "anchor": "start"},
         "view": {"stroke": "#bfbfbf"},
     }

@@ -7,6 +7,7 @@ beside it.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -161,13 +162,13 @@ def measured(runs: pd.DataFrame, measure: Measure) -> tuple[pd.Series[float], pd
     return value, log10
 
 
-def _causes(statuses: pd.Series) -> str:
-    counts = statuses[statuses != "done"].value_counts()
-    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+def _others(statuses: Sequence[str]) -> str:
+    counts = Counter(status for status in statuses if status != "done")
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "all done"
 
 
-def _listed(seeds: Sequence[object], values: Sequence[float]) -> str:
-    words = [f"seed {short(s)}: {v:.6g}" for s, v in zip(seeds, values, strict=True)]
+def _listed(seeds: Sequence[str], values: Sequence[float]) -> str:
+    words = [f"seed {s}: {v:.6g}" for s, v in zip(seeds, values, strict=True)]
     more = len(words) - _MOST_SEEDS_LISTED
     return "; ".join(words[:_MOST_SEEDS_LISTED]) + (f"; and {more} more" if more > 0 else "")
 
@@ -201,34 +202,40 @@ def summaries(runs: pd.DataFrame, measure: Measure, roles: Roles) -> pd.DataFram
     The median of an even number of seeds is the geometric mean of the two in the middle: the scale is logarithmic.
     """
     value, log10 = measured(runs, measure)
-    work = runs.assign(_value=value, _log10=log10)
+    across = runs[roles.across].tolist() if roles.across else [0.0] * len(runs)
+    up = runs[roles.up].map(short).tolist() if roles.up else [""] * len(runs)
+    seeds, statuses = runs["seed"].map(short).tolist(), runs["status"].tolist()
+    panels, values, logs = runs["panel"].tolist(), value.tolist(), log10.tolist()
+    members: dict[str, list[int]] = {}
+    for place, cell in enumerate(runs["cell"]):
+        members.setdefault(cell, []).append(place)
     rows = []
-    for cell, group in work.groupby("cell", sort=False):
-        first = group.iloc[0]
-        good = group[group["_log10"].notna()].sort_values("_log10", kind="stable")
+    for cell, here in members.items():
+        good = sorted((i for i in here if not math.isnan(logs[i])), key=lambda i: logs[i])
         n = len(good)
-        middle = good.iloc[[(n - 1) // 2, n // 2]] if n else good
-        center = _middle(middle["_log10"].tolist())
-        exact = n and middle["_value"].iloc[0] == middle["_value"].iloc[-1]
-        in_order = group[group["_value"].notna()]
+        middle = [good[(n - 1) // 2], good[n // 2]] if n else []
+        center = _middle([logs[i] for i in middle])
+        exact = n > 0 and values[middle[0]] == values[middle[-1]]
+        least, most = (logs[good[0]], logs[good[-1]]) if n else (math.nan, math.nan)
+        numbers = [i for i in here if not math.isnan(values[i])]
         rows.append(
             {
-                "panel": first["panel"],
+                "panel": panels[here[0]],
                 "cell": cell,
-                "across": first[roles.across] if roles.across else 0.0,
-                "up": short(first[roles.up]) if roles.up else "",
+                "across": across[here[0]],
+                "up": up[here[0]],
                 "n": n,
-                "of": len(group),
-                "median": float(middle["_value"].iloc[0]) if exact else _number(center),
+                "of": len(here),
+                "median": values[middle[0]] if exact else _number(center),
                 "log10": center,
-                "least": _number(good["_log10"].iloc[0]) if n else math.nan,
-                "most": _number(good["_log10"].iloc[-1]) if n else math.nan,
+                "least": _number(least),
+                "most": _number(most),
                 "shown": written(center) if n else "no value",
                 "mark": "×" if not n else {-math.inf: "0", math.inf: "∞"}.get(center, ""),
-                "range": f"{written(good['_log10'].iloc[0])} to {written(good['_log10'].iloc[-1])}" if n else "none",
-                "seeds": _listed(list(in_order["seed"]), list(in_order["_value"])) or "none has a value",
-                "counted": f"n = {n} of {plural(len(group), 'seed')}",
-                "others": _causes(group["status"]) or "all done",
+                "range": f"{written(least)} to {written(most)}" if n else "none",
+                "seeds": _listed([seeds[i] for i in numbers], [values[i] for i in numbers]) or "none has a value",
+                "counted": f"n = {n} of {plural(len(here), 'seed')}",
+                "others": _others([statuses[i] for i in here]),
             }
         )
     frame = pd.DataFrame(rows, columns=_SUMMARY)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import altair as alt
 import numpy as np
 import pandas as pd
+from altair.utils import schemapi
 
 from isosweep.report.axes import plain
 
@@ -44,10 +45,23 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
+class _Rows:
+    """Rows that Altair hands on whole: a list it would copy, value by value, with every layer and facet."""
+
+    _schema: ClassVar[dict[str, Any]] = {"type": "array"}
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        return self.rows
+
+
 def inline(frame: pd.DataFrame | Sequence[Mapping[str, Any]], name: str) -> alt.InlineData:
     """A frame as a named data source, so that neither size limits nor hashes of the data come in."""
     values = records(frame) if isinstance(frame, pd.DataFrame) else [dict(row) for row in frame]
-    return alt.InlineData(values=values, name=name)
+    with schemapi.debug_mode(False):  # rows of plain values need no check against the schema, which is slow
+        return alt.InlineData(values=cast(Any, _Rows(values)), name=name)
 
 
 def plural(count: int, word: str, words: str | None = None) -> str:

@@ -9,7 +9,7 @@ import altair as alt
 from isosweep.report.appearance import CONFIG
 from isosweep.report.axes import roles
 from isosweep.report.cells import MEASURES, Cells, cells_of
-from isosweep.report.described import Described
+from isosweep.report.described import Described, join_words
 from isosweep.report.drawings.chosen_network import chosen_network
 from isosweep.report.drawings.completeness import completeness
 from isosweep.report.drawings.growth_with import growth_with
@@ -31,7 +31,7 @@ class Drawn:
     figures: tuple[Described, ...]
     cells: Cells
     networks: dict[str, list[NetworkSpectra]]
-    note: str
+    notes: tuple[str, ...]
 
 
 def draw(tables: Tables) -> Drawn:
@@ -52,7 +52,9 @@ def draw(tables: Tables) -> Drawn:
         jacobian_quantiles(cells, networks, lawful, without),
         *(residuals(cells, measure) for measure in MEASURES),
     ]
-    return Drawn(tuple(figure for figure in drawn if figure is not None), cells, networks, note)
+    lawless = f"The law of the Jacobian is not predicted for {join_words(without)}." if without and not lawful else ""
+    notes = tuple(text for text in (cells.note, note, lawless) if text)
+    return Drawn(tuple(figure for figure in drawn if figure is not None), cells, networks, notes)
 
 
 def described_figures(tables: Tables) -> dict[str, Described]:

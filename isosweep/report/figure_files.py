@@ -24,7 +24,7 @@ _PNG_DPI = 300
 
 def paper_specification(figure: Described) -> dict[str, Any]:
     """The Vega-Lite specification of a figure at a paper's size: the page's, with smaller letters and panels."""
-    spec: dict[str, Any] = figure.chart.properties(description=figure.alternative).to_dict()
+    spec: dict[str, Any] = figure.chart.properties(description=figure.alternative).to_dict(validate=False)
     spec["config"] = PAPER_CONFIG
     columns = int(spec.get("columns", 1))
     room = (PAPER_WIDTH - 0.75 * figure.legend) / columns - 0.8 * figure.gutter

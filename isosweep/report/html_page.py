@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from isosweep.report.appearance import CONFIG
 from isosweep.report.described import Described, records
-from isosweep.report.drawings.chosen_network import PARTS, cell_label, cell_rows, cell_said, first_cell
+from isosweep.report.drawings.chosen_network import PARTS, cell_labels, cell_rows, cell_said, first_cell
 from isosweep.report.every_figure import Drawn, draw
 from isosweep.report.provenance import account, duration, size
 from isosweep.report.reading import Tables
@@ -57,7 +57,7 @@ def _json(value: Any) -> Markup:
 
 def specification(figure: Described) -> dict[str, Any]:
     """The Vega-Lite specification of a figure."""
-    spec: dict[str, Any] = figure.chart.properties(description=figure.alternative).to_dict()
+    spec: dict[str, Any] = figure.chart.properties(description=figure.alternative).to_dict(validate=False)
     spec["config"] = CONFIG
     return spec
 
@@ -85,6 +85,7 @@ def _figure(figure: Described) -> dict[str, Any]:
 def _networks(drawn: Drawn) -> dict[str, Any]:
     """The spectra of every cell, columns instead of rows, for the script to hand to the figure."""
     result = {}
+    labels = cell_labels(drawn.cells)
     for cell, networks in drawn.networks.items():
         parts = {}
         for name, rows in cell_rows(networks).items():
@@ -94,18 +95,18 @@ def _networks(drawn: Drawn) -> dict[str, Any]:
                 columns["x"].append(row["x"])
                 columns["y"].append(row["y"])
             parts[name] = [[seed, columns["x"], columns["y"]] for seed, columns in seeds.items()]
-        result[cell] = {"parts": parts, "said": cell_said(drawn.cells, cell, networks)}
+        result[cell] = {"parts": parts, "said": cell_said(labels[cell], networks)}
     return result
 
 
 def _choices(drawn: Drawn) -> list[dict[str, Any]]:
     """The networks one can choose, by panel."""
     groups: dict[str, list[dict[str, str]]] = {}
+    labels = cell_labels(drawn.cells)
     panels = drawn.cells.shown.drop_duplicates("cell").set_index("cell")["panel"]
     for cell, panel in panels.items():
         if cell in drawn.networks:
-            label = cell_label(drawn.cells, str(cell))
-            groups.setdefault(panel, []).append({"cell": str(cell), "label": label})
+            groups.setdefault(panel, []).append({"cell": str(cell), "label": labels[str(cell)]})
     return [{"panel": panel, "cells": cells} for panel, cells in groups.items()]
 
 
@@ -139,7 +140,7 @@ def page(tables: Tables) -> str:
         account=account(tables),
         sections=sections,
         choices=_choices(drawn),
-        thinned=[note for note in (drawn.cells.note, drawn.note) if note],
+        notes=drawn.notes,
         style=Markup(_file("page.css")),
         library=Markup(_library()),
         script=Markup(_file("page.js")),

@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 
 RESAMPLES = 1000
 _INTERVAL = (2.5, 97.5)
+_FEWEST_GROUPS = 8  # below, a bootstrap interval of a correlation says nothing
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def correlation(x: Array, y: Array, groups: Sequence[str], key: str) -> Correlat
     good = np.isfinite(x) & np.isfinite(y)
     x, y = x[good], y[good]
     names, group = np.unique(np.asarray(groups, dtype=object)[good].astype(str), return_inverse=True)
-    if len(names) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    if len(names) < _FEWEST_GROUPS or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     members = [np.flatnonzero(group == g) for g in range(len(names))]
     rng = _generator(key)
@@ -103,7 +104,8 @@ def correlation(x: Array, y: Array, groups: Sequence[str], key: str) -> Correlat
 def fences(log10: pd.Series, least: float = 1.0) -> tuple[float, float]:
     """The range to draw of logarithms: all but what is more than 3 interquartile ranges off (Tukey's outer fences).
 
-    `least` is the least interquartile range assumed, in decades. A softmax that saturates has eigenvalues of 1e-120 beside ones of 1: drawn to scale, nothing else would be seen.
+    `least` is the least interquartile range assumed, in decades. A softmax that saturates has eigenvalues of 1e-120
+    beside ones of 1: drawn to scale, nothing else would be seen.
     """
     finite = log10[np.isfinite(log10.to_numpy(dtype=float))]
     if not len(finite):

@@ -14,7 +14,7 @@ from isosweep.report.cells import Cells
 from isosweep.report.described import Described, inline, join_words, plural
 from isosweep.report.thinning import LAYERS, NetworkSpectra, block_series
 
-__all__ = ["PARTS", "cell_label", "cell_rows", "cell_said", "chosen_network", "first_cell"]
+__all__ = ["PARTS", "cell_labels", "cell_rows", "cell_said", "chosen_network", "first_cell"]
 
 # The data sources of the figure, in their order; the page replaces them when a cell is chosen.
 PARTS = ("network_fisher", "network_jacobian", "network_blocks", "network_layers")
@@ -48,11 +48,14 @@ def cell_rows(networks: list[NetworkSpectra]) -> dict[str, list[dict[str, Any]]]
     return rows
 
 
-def cell_label(cells: Cells, cell: str) -> str:
-    """'tanh, orthogonal, depth 64, gain 1.2'."""
-    row = cells.runs[cells.runs["cell"] == cell].iloc[0]
-    places = [f"{name.replace('_', ' ')} {short(row[name])}" for name in (cells.roles.up, cells.roles.across) if name]
-    return ", ".join([row["panel"], *places])
+def cell_labels(cells: Cells) -> dict[str, str]:
+    """The name of every cell: 'tanh, orthogonal, depth 64, gain 1.2'."""
+    first = cells.shown.drop_duplicates("cell")
+    label = first["panel"].astype(str)
+    for name in (cells.roles.up, cells.roles.across):
+        if name:
+            label = label + f", {name.replace('_', ' ')} " + first[name].map(short)
+    return dict(zip(first["cell"], label, strict=True))
 
 
 def first_cell(cells: Cells, by_cell: dict[str, list[NetworkSpectra]]) -> str | None:
@@ -84,7 +87,7 @@ def chosen_network(cells: Cells, by_cell: dict[str, list[NetworkSpectra]], note:
     drawn = [_part(name, rows[name], seeds) for name in PARTS if has[name]]
     if not drawn:
         return None
-    label = cell_label(cells, cell)
+    label = cell_labels(cells)[cell]
     data = pd.DataFrame(
         [(name.removeprefix("network_"), row["seed"], row["x"], row["y"]) for name in PARTS for row in rows[name]],
         columns=["part", "seed", "rank, share or layer", "log10"],
@@ -93,7 +96,7 @@ def chosen_network(cells: Cells, by_cell: dict[str, list[NetworkSpectra]], note:
         name="chosen_network",
         title="Spectra of one network",
         chart=alt.concat(*drawn, columns=2).resolve_scale(color="shared", shape="shared"),
-        caption=_caption(cell_said(cells, cell, by_cell[cell]), has, note),
+        caption=_caption(cell_said(label, by_cell[cell]), has, note),
         alternative=f"Spectra of {label}, a line for each of {plural(len(by_cell[cell]), 'seed')}: "
         + join_words([_WORDS[name] for name in PARTS if has[name]])
         + ".",
@@ -113,10 +116,10 @@ _WORDS = {
 }
 
 
-def cell_said(cells: Cells, cell: str, networks: list[NetworkSpectra]) -> str:
+def cell_said(label: str, networks: list[NetworkSpectra]) -> str:
     """What is said of one cell: its name, its seeds, the zeros that cannot be drawn."""
     seeds = [short(network.seed) for network in networks]
-    said = f"{cell_label(cells, cell)}: {plural(len(seeds), 'seed')} with a record ({', '.join(seeds)})."
+    said = f"{label}: {plural(len(seeds), 'seed')} with a record ({', '.join(seeds)})."
     zeros = sum(n.jacobian.zeros for n in networks if n.jacobian is not None)
     of = sum(n.jacobian.of for n in networks if n.jacobian is not None)
     if zeros:

@@ -21,6 +21,8 @@ __all__ = ["heat_map"]
 _MOST_LABELLED_COLUMNS = 6
 _ROW = 34  # height of a row, px
 _HIGHEST = 300
+# What a screen reader says of a cell.
+_TOLD = "datum.panel + ', ' + datum.up + ', ' + datum.across + ': SYMBOL ' + datum.shown + ', ' + datum.counted"
 
 
 def heat_map(cells: Cells, measure: Measure) -> Described | None:
@@ -85,9 +87,8 @@ def _chart(frame: pd.DataFrame, measure: Measure, cells: Cells) -> alt.FacetChar
     rows = _row_order(frame)
     columns = frame["across"].nunique()
     low, high = float(frame["across_from"].min()), float(frame["across_to"].max())
-    scale = alt.Scale(
-        domain=[low, high], nice=False, zero=False, type="log" if logarithmic(list(frame["across"])) else "linear"
-    )
+    kind: Any = {"type": "log"} if logarithmic(list(frame["across"])) else {"type": "linear", "zero": False}
+    scale = alt.Scale(domain=[low, high], nice=False, **kind)
     ticks = sorted(float(v) for v in frame["across"].unique())
     x_axis = alt.Axis(title=axis_title(str(roles.across)), grid=False, labelOverlap=True, format="~r")
     if len(ticks) <= 9:
@@ -129,6 +130,10 @@ def _chart(frame: pd.DataFrame, measure: Measure, cells: Cells) -> alt.FacetChar
         base.transform_filter("!isValid(datum.log10)")
         .mark_rect(fill="#e9e9e9", stroke="white", cursor="pointer")
         .encode(x=x, x2="across_to:Q", tooltip=tooltip)
+    )
+    boxes, empty = (
+        layer.transform_calculate(told=_TOLD.replace("SYMBOL", measure.symbol)).encode(description="told:N")
+        for layer in (boxes, empty)
     )
     layers: list[alt.Chart] = [boxes.transform_filter("isValid(datum.log10)"), empty]
     centre = alt.X("across:Q", scale=scale, axis=x_axis)
@@ -229,7 +234,8 @@ def _caption(frame: pd.DataFrame, measure: Measure, cells: Cells, line_sentence:
         )
         sentences.append(f"{lack}; a grey cell with a cross has none at all.")
     low, high = fences(frame["log10"])
-    beyond = int(((frame["log10"] < low) | (frame["log10"] > high)).sum())
+    finite = frame["log10"][np.isfinite(frame["log10"])]
+    beyond = int(((finite < low) | (finite > high)).sum())
     if beyond:
         cells_are = "1 cell is" if beyond == 1 else f"{beyond} cells are"
         sentences.append(

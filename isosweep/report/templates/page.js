@@ -82,6 +82,11 @@
       result.view.addEventListener("click", function (event, item) {
         if (item && item.datum && item.datum.cell) { choose(item.datum.cell); }
       });
+      // Vega gives a role to containers without marks, and no name: readers would stop at nothing.
+      place.querySelectorAll('[role="graphics-symbol"]:not([aria-label])').forEach(function (element) {
+        element.removeAttribute("role");
+        element.removeAttribute("aria-roledescription");
+      });
       place.setAttribute("data-drawn", "yes");
       return chosen ? feed(result.view, chosen) : null;
     }).catch(function (error) {
