@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .idx import IdxError, idx_checksum, idx_shape
 
-__all__ = ["CATALOGUE", "DataSet", "Located", "MissingData", "locate"]
+__all__ = ["CATALOGUE", "DataSet", "Located", "MissingData", "files_of", "locate"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ CATALOGUE: dict[str, DataSet] = {
 }
 
 
-class MissingData(Exception):  # noqa: N818
+class MissingData(Exception):
     """Files of a data set that are not there or not what they should be: what was looked for, where, how to get it."""
 
 
@@ -78,6 +78,29 @@ def _find(root: Path, folder: str, stem: str) -> tuple[Path | None, list[Path]]:
     return next((path for path in tried if path.is_file()), None), tried
 
 
+def files_of(name: str, root: str | None = None) -> list[Path]:
+    """The files of the data set `name`, images first, under `root` or, without one, the environment's ISOSWEEP_DATA.
+
+    Raises:
+        MissingData: one is not there.
+    """
+    entry = CATALOGUE[name]
+    base = root or os.environ.get("ISOSWEEP_DATA")
+    if not base:
+        raise MissingData(
+            f"the data set {name} is read from {entry.images}[.gz] and {entry.labels}[.gz]: "
+            f"say where they are with data.root in the sweep file, or ISOSWEEP_DATA; {entry.get}"
+        )
+    found = []
+    for stem in (entry.images, entry.labels):
+        path, tried = _find(Path(base), entry.folder or "", stem or "")
+        if path is None:
+            places = ", ".join(str(p) for p in tried)
+            raise MissingData(f"the data set {name} needs {stem}[.gz], looked for at {places}; {entry.get}")
+        found.append(path)
+    return found
+
+
 def locate(name: str, root: str | None = None) -> Located:
     """Find and check the files of the data set `name` under `root` or, without one, the environment's ISOSWEEP_DATA.
 
@@ -90,20 +113,7 @@ def locate(name: str, root: str | None = None) -> Located:
         if entry.inputs is None or entry.classes is None or entry.available is None:
             raise KeyError(name)
         return Located(name, entry.inputs, entry.classes, entry.available)
-    base = root or os.environ.get("ISOSWEEP_DATA")
-    if not base:
-        raise MissingData(
-            f"the data set {name} is read from {entry.images}[.gz] and {entry.labels}[.gz]: "
-            f"say where they are with data.root in the sweep file, or ISOSWEEP_DATA; {entry.get}"
-        )
-    found = []
-    for stem in (entry.images, entry.labels):
-        path, tried = _find(Path(base), entry.folder, stem)
-        if path is None:
-            places = ", ".join(str(p) for p in tried)
-            raise MissingData(f"the data set {name} needs {stem}[.gz], looked for at {places}; {entry.get}")
-        found.append(path)
-    images, labels = found
+    images, labels = files_of(name, root)
     try:
         shape, count = idx_shape(images), idx_shape(labels)
         if len(shape) != 3 or shape[1] * shape[2] != entry.inputs or count != shape[:1]:
@@ -114,6 +124,5 @@ def locate(name: str, root: str | None = None) -> Located:
         checksum = idx_checksum(images, labels)
     except (OSError, IdxError, EOFError) as error:
         raise MissingData(f"the data set {name}: {images} or {labels} cannot be used: {error}; {entry.get}") from error
-    return Located(
-        name, entry.inputs or 0, entry.classes or 0, shape[0], images, labels, checksum, str(Path(base).absolute())
-    )
+    base = str(Path(root or os.environ["ISOSWEEP_DATA"]).absolute())
+    return Located(name, entry.inputs or 0, entry.classes or 0, shape[0], images, labels, checksum, base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from isosweep.draws import generator
 from isosweep.sweep.settings import DataSettings
 
-from .catalogue import MissingData, locate
+from .catalogue import MissingData, files_of, locate
 from .idx import read_idx
 
 __all__ = ["TrainingSplit", "training_split"]
@@ -22,22 +23,51 @@ class TrainingSplit(NamedTuple):
     labels: np.ndarray
 
 
-def _whole_set(data: DataSettings) -> tuple[np.ndarray, np.ndarray]:
-    if data.name == "digits":
-        from sklearn.datasets import load_digits
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
 
-        images, labels = load_digits(return_X_y=True)
-        return images / 16.0, labels
-    located = locate(data.name, data.root)
-    if located.checksum != data.checksum:
+
+@lru_cache(maxsize=1)
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """The whole set; parsing scikit-learn's file takes longer than drawing from it."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    return _read_only(images), _read_only(labels)
+
+
+@lru_cache(maxsize=2)
+def _files(
+    name: str, root: str | None, checksum: str | None, versions: tuple[tuple[str, int, int], ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The whole set as bytes, read and checked once for each version of its files."""
+    located = locate(name, root)
+    if located.checksum != checksum:
         raise MissingData(
-            f"the files of {data.name} under {data.root} are not those that this run was planned with "
-            f"(checksum {located.checksum}, planned {data.checksum}): launch again to plan with the new ones"
+            f"the files of {name} under {root} are not those that this run was planned with "
+            f"(checksum {located.checksum}, planned {checksum}): launch again to plan with the new ones"
         )
     assert located.images is not None
     assert located.labels is not None
-    images = read_idx(located.images).reshape(located.available, -1) / 255.0
-    return images, read_idx(located.labels)
+    images = read_idx(located.images).reshape(located.available, -1)
+    return _read_only(images), _read_only(read_idx(located.labels))
+
+
+def _versions(data: DataSettings) -> tuple[tuple[str, int, int], ...]:
+    """Path, size and time of every file of the set: what changes when a file does."""
+    found = []
+    for path in files_of(data.name, data.root):
+        about = path.stat()
+        found.append((str(path), about.st_size, about.st_mtime_ns))
+    return tuple(found)
+
+
+def _whole_set(data: DataSettings) -> tuple[np.ndarray, np.ndarray, float]:
+    """Images as they are stored, labels, and what the images are divided by."""
+    if data.name == "digits":
+        return *_digits(), 16.0
+    return *_files(data.name, data.root, data.checksum, _versions(data)), 255.0
 
 
 def training_split(data: DataSettings, seed: int) -> TrainingSplit:
@@ -53,9 +83,9 @@ def training_split(data: DataSettings, seed: int) -> TrainingSplit:
         inputs = generator(seed, "data/inputs").standard_normal((data.samples, data.inputs))
         labels = generator(seed, "data/labels").integers(data.classes, size=data.samples)
     else:
-        images, all_labels = _whole_set(data)
+        images, all_labels, unit = _whole_set(data)
         chosen = generator(seed, "data/split").permutation(len(images))[: data.samples]
-        inputs, labels = images[chosen], all_labels[chosen]
+        inputs, labels = images[chosen] / unit, all_labels[chosen]
     labels = labels.astype(np.int64)
     if labels.min() < 0 or labels.max() >= data.classes:
         raise ValueError(f"{data.name} has a label outside 0..{data.classes - 1}: {labels.min()}..{labels.max()}")

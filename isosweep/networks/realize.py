@@ -32,6 +32,14 @@ class Realized(NamedTuple):
     labels: Tensor
 
 
+def _outputs(network: nn.Sequential, inputs: Tensor) -> Tensor:
+    try:
+        outputs: Tensor = network(inputs)
+    except (RuntimeError, TypeError) as error:
+        raise UserNetworkError(f"the network cannot take inputs of shape {tuple(inputs.shape)}: {error}") from error
+    return outputs
+
+
 def realize(run: Run, device: str | torch.device = "cpu", *, folder: str | Path | None = None) -> Realized:
     """The run's network, inputs and labels on `device`, in the run's dtype.
 
@@ -59,7 +67,7 @@ def realize(run: Run, device: str | torch.device = "cpu", *, folder: str | Path 
         if run.network.checkpoint is not None:
             load_checkpoint(network, run.network.checkpoint, run.network.checkpoint_checksum)
         inputs = torch.from_numpy(split.inputs[:samples].copy()).to(dtype)
-        outputs = network(inputs[:1])
+        outputs = _outputs(network, inputs[:1])
         if outputs.shape != (1, run.data.classes):
             raise UserNetworkError(
                 f"the network gives outputs of shape {tuple(outputs.shape)} for one input; "

@@ -37,7 +37,7 @@ _NOT_NETWORK = frozenset((*_DATA, *_MEASURE, "seed"))
 _FREE_Q_STAR = 1.0
 
 
-class Impossible(Exception):  # noqa: N818
+class Impossible(Exception):
     """A point that cannot be run: the axis at fault, and why."""
 
     def __init__(self, axis: str, message: str):
@@ -168,6 +168,9 @@ class Resolver:
             except MissingData as error:
                 raise Impossible("data", str(error)) from None
         located = self._located[key]
+        for other in self._located.values():
+            if other.name != name and other.checksum == located.checksum:
+                raise Impossible("data", f"{located.images} are {name}'s files and {other.name}'s alike: name one")
         if samples is None:
             samples = located.available
         if samples > located.available:
