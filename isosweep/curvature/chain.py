@@ -85,11 +85,12 @@ class Chain:
             NonFiniteNetwork: an output is NaN or infinite; names the first stage where that happened.
         """
         pieces = torch.split(inputs, SAMPLE_SHARD)
-        traces = (workers or Workers()).run(self._forward_shard, pieces)
+        crew = workers or Workers()
+        traces = crew.run(self._forward_shard, pieces)
         if len(traces) == 1:
             return traces[0]
-        saved = tuple(torch.cat(parts) for parts in zip(*(trace.saved for trace in traces), strict=True))
-        return Trace(torch.cat([trace.outputs for trace in traces]), saved)
+        saved = crew.run(torch.cat, zip(*(trace.saved for trace in traces), strict=True))
+        return Trace(torch.cat([trace.outputs for trace in traces]), tuple(saved))
 
     def _forward_shard(self, inputs: Tensor) -> Trace:
         saved = []
@@ -194,10 +195,15 @@ def _check_tensors(modules: list[nn.Module], inputs: Tensor) -> None:
                     f"{where} is {parameter.dtype} on {parameter.device}, but the inputs are {inputs.dtype} on "
                     f"{inputs.device}: use network.to(dtype=…, device=…) or inputs.to(…)"
                 )
-            if not torch.isfinite(parameter).all():
+            if not _finite(parameter):
                 raise NonFiniteNetwork(f"{where} has a NaN or infinite entry")
-    if not torch.isfinite(inputs).all():
+    if not _finite(inputs):
         raise NonFiniteNetwork("the inputs have a NaN or infinite entry")
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether all entries are finite: a finite sum says so in one pass, another one asks for a second look."""
+    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
 def _check_shapes(dense: list[nn.Linear], inputs: Tensor) -> None:

@@ -15,7 +15,7 @@ __all__ = ["RowBlock", "Tile", "pieces", "row_blocks", "tiles"]
 # Rows of a block: large enough for the matrix product's peak rate, small enough that a tile stays in a core's cache.
 BLOCK_ROWS = 320
 # A tile on the diagonal is halved until its edge is at most this.
-DIAGONAL_ROWS = 96
+DIAGONAL_ROWS = 160
 
 
 @dataclass(frozen=True)
