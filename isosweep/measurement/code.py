@@ -6,13 +6,18 @@ import functools
 import hashlib
 from pathlib import Path
 
-__all__ = ["code_id"]
+__all__ = ["code_id", "package_root"]
+
+
+def package_root() -> Path:
+    """The folder that isosweep is imported from."""
+    return Path(__file__).resolve().parent.parent
 
 
 @functools.cache
-def code_id() -> str:
-    """12 hexadecimal digits over every .py file of the installed package, by relative name and content."""
-    root = Path(__file__).resolve().parent.parent
+def code_id(root: Path | None = None) -> str:
+    """12 hexadecimal digits over every .py file of the package at `root` (this one's, if None), by name and content."""
+    root = package_root() if root is None else root
     total = hashlib.sha256()
     for source in sorted(root.rglob("*.py")):
         total.update(source.relative_to(root).as_posix().encode() + b"\0")
