@@ -4,7 +4,7 @@
     python benchmarks/curvature_jacobian.py --quick
 
 The plain chain multiplies the float64 factors and takes the singular values; at this depth most of those are rounding
-errors. The two run in turn, and the fastest of each counts.
+errors. The two run in turn; the least processor time of each counts.
 """
 
 from __future__ import annotations

@@ -26,15 +26,18 @@ def rank_threshold(lambda_max: float, rows: int, dtype: torch.dtype) -> float:
     return rows * torch.finfo(dtype).eps * lambda_max
 
 
-def inertia_rank(matrix: Tensor, threshold: float) -> int:
+def inertia_rank(matrix: Tensor, threshold: float, may_be_definite: bool = True) -> int:
     """How many eigenvalues of the symmetric `matrix` (R, R) exceed `threshold` ≥ 0, by the inertia of a
-    factorisation.
+    factorisation; on a GPU, where LDLᵀ is no faster, from the eigenvalues themselves.
     """
+    if matrix.is_cuda:
+        return int((torch.linalg.eigvalsh(matrix) > threshold).sum())
     shifted = matrix.clone()
     shifted.diagonal().sub_(threshold)
-    _, failed = torch.linalg.cholesky_ex(shifted)
-    if not failed:
-        return matrix.shape[0]
+    if may_be_definite:
+        _, failed = torch.linalg.cholesky_ex(shifted)
+        if not failed:
+            return matrix.shape[0]
     factor, pivots = torch.linalg.ldl_factor(shifted)
     # A 2 × 2 pivot block is marked by two negative entries and is indefinite: one positive, one negative eigenvalue.
     single = pivots > 0
@@ -46,6 +49,7 @@ class BlockSummarizer:
 
     def __init__(self) -> None:
         self._start: Tensor | None = None
+        self._last_was_full = True
 
     def largest(self, matrix: Tensor) -> float:
         """λ_max of a positive semi-definite matrix (R, R), both triangles valid."""
@@ -67,5 +71,8 @@ class BlockSummarizer:
         trace = float(matrix.diagonal().sum())
         if trace <= 0:
             return 0.0, 0.0, 0
-        lambda_max = self.largest(matrix)
-        return lambda_max, trace, inertia_rank(matrix, rank_threshold(lambda_max, matrix.shape[0], matrix.dtype))
+        lambda_max, rows = self.largest(matrix), matrix.shape[0]
+        # A layer next to one of lower rank seldom has full rank: the attempt at a Cholesky factorisation is saved.
+        rank = inertia_rank(matrix, rank_threshold(lambda_max, rows, matrix.dtype), self._last_was_full)
+        self._last_was_full = rank == rows
+        return lambda_max, trace, rank

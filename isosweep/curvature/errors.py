@@ -1,6 +1,6 @@
 """The errors of the curvature engine: each is raised before any long work, and says what to do."""
 
-# ruff: noqa: N818  # each name says what is wrong, as a reader of a traceback wants it
+# each name says what is wrong, as a reader of a traceback wants it
 
 from __future__ import annotations
 

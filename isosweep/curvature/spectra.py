@@ -87,7 +87,8 @@ class FisherSpectrum:
 
 
 def error_units(rows: int) -> float:
-    """Bound of |error|/λ_max of an eigenvalue of R rows, in rounding units: 45 (1e-14 in float64), 1.25√R beyond R = 1300.
+    """Bound of |error|/λ_max of an eigenvalue of R rows, in rounding units: 45 (1e-14 in float64), 1.25√R beyond R =
+    1300.
 
     The eigensolver's errors grow as √R; the tests hold the bound over all cases and on matrices of known spectrum.
     """
