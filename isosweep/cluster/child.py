@@ -62,6 +62,17 @@ def _pick_device(asked: str) -> str:
     return asked
 
 
+def _changes(expected: dict[str, str]) -> list[str]:
+    """What differs between this process and the launch: isosweep's code, Python, packages that can change a result."""
+    from isosweep.cluster.snapshot import versions
+    from isosweep.measurement.code import code_id
+
+    found = {"code": code_id(), **versions()}
+    return [
+        f"{name} {found.get(name)} here, {value} there" for name, value in expected.items() if found.get(name) != value
+    ]
+
+
 def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
     """Compute one run; the reply says how it ended."""
     from isosweep.measurement.environment import environment_class, fingerprint
@@ -74,6 +85,10 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
 
     store, run = Store(order["store"]), from_json(json.dumps(order["run"]))
     began, clock = time.time(), time.perf_counter()
+    if changes := _changes(order["expects"]):
+        cause = "the environment is not that of the launch: " + ", ".join(changes)
+        publish_attempt(store, run.id, "environment_changed", cause, order["task"], **order["about"])
+        return {"status": "environment_changed", "cause": cause}
     known: dict[str, Any] = {}
     try:
         device = _pick_device(order["device"])

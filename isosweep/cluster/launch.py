@@ -33,6 +33,7 @@ from .pool import run_pool, slots
 from .profile import Profile
 from .reap import give_up, reap, why_dead
 from .slurm import Queued, SchedulerSilent, SubmissionRefused, job_name, largest_array, queue_of_mine, submit_array
+from .snapshot import Snapshot, freeze, versions
 from .supervisor import TaskRef
 from .worker import SlurmTask
 
@@ -89,6 +90,7 @@ class Launcher:
     workers: int | None = None
     command: str = ""
     _slots: list[dict[str, str]] = field(default_factory=list)
+    _code: Snapshot | None = None
 
     def propose(self, *, give_up_dead: bool = False) -> Proposal:
         """Look at the store and plan what is to be done. Writes nothing, unless dead tasks are to be given up; else
@@ -166,7 +168,7 @@ class Launcher:
         return tuple(found)
 
     def publish(self) -> tuple[Proposal, Launch | None]:
-        """Settle what this launch does: publish the plan. None where nothing is left to do.
+        """Settle what this launch does: freeze the code, publish the plan. None where nothing is left to do.
 
         Raises:
             SchedulerSilent: see `propose`.
@@ -177,6 +179,7 @@ class Launcher:
             proposal = self.propose(give_up_dead=True)
             if not proposal.plan.tasks:
                 return proposal, None
+            self._code = freeze(self.store)
             token = f"{number:06d}-{secrets.token_hex(3)}"
             about = {
                 "sweep": self.sweep.name,
@@ -194,14 +197,24 @@ class Launcher:
                 return proposal, launch
 
     def _refs(self, launch: Launch) -> list[TaskRef]:
-        from isosweep.measurement.code import code_id
-
+        assert self._code is not None, "publish comes first"
         module = any(isinstance(run.network, ModuleSettings) for run in self.sweep.runs())
         folder = str(Path(self.sweep.file).absolute().parent) if module else None
-        about = {"sweep": self.sweep.name, "code_id": code_id()}
+        about = {"sweep": self.sweep.name, "code_id": self._code.id}
+        expects = {"code": self._code.id, **versions()}
         device = self.profile.device
         return [
-            TaskRef(str(self.store.root), launch.number, launch.token, task, device, folder, about)
+            TaskRef(
+                str(self.store.root),
+                launch.number,
+                launch.token,
+                task,
+                device,
+                folder,
+                about,
+                self._code.folder,
+                expects,
+            )
             for task in range(len(launch.tasks))
         ]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from isosweep.store.owner import this_process
 from isosweep.store.store import Store
 
+from .snapshot import import_first
 from .supervisor import Child, Supervisor, TaskRef
 
 __all__ = ["HEARTBEAT_SECONDS", "gpus_here", "run_pool", "slots"]
@@ -94,7 +95,7 @@ def run_pool(
     with log.open("ab") as stream:
         threads = []
         for environment in environments[: len(tasks)]:
-            child = Child(environment, stream)
+            child = Child({**environment, "PYTHONPATH": import_first(tasks[0].code)}, stream)
             children.append(child)
             threads.append(threading.Thread(target=serve, args=(child,), name="isosweep-worker"))
         pulse = threading.Thread(target=_heartbeat, args=(launch_file, done), daemon=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -167,7 +168,7 @@ def submit_array(profile: Profile, folder: Path, name: str, tasks: Sequence[Slur
             array_parallelism=profile.array_parallelism,
             signal_delay_s=profile.signal_delay,
             wckey=wckey,
-            setup=["set -e", *profile.setup, "export PYTHONSAFEPATH=1"],
+            setup=["set -e", *profile.setup, *_imports(tasks[0])],
             additional_parameters={**options, "requeue": True},
         )
         try:
@@ -177,6 +178,14 @@ def submit_array(profile: Profile, folder: Path, name: str, tasks: Sequence[Slur
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError, OSError) as error:
             raise SubmissionRefused(" ".join(str(error).split())) from None
     return str(jobs[0].job_id).partition("_")[0]
+
+
+def _imports(task: SlurmTask) -> list[str]:
+    """Shell lines that let the job import the launch's snapshot: not the working folder, nor the checkout."""
+    lines = ["export PYTHONSAFEPATH=1"]
+    if task.task.code is not None:
+        lines.append(f'export PYTHONPATH={shlex.quote(task.task.code)}"${{PYTHONPATH:+:$PYTHONPATH}}"')
+    return lines
 
 
 def _call(task: SlurmTask) -> str:

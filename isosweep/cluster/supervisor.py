@@ -42,7 +42,15 @@ class StoreUnwritable(Exception):
 
 @dataclass(frozen=True)
 class TaskRef:
-    """A task of a launch, and how its runs are to be computed."""
+    """A task of a launch, and how its runs are to be computed.
+
+    Attributes:
+        device: "cpu", "cuda" or "auto".
+        folder: where a user's own module is imported from.
+        about: what every record of the task notes.
+        code: the snapshot that isosweep is imported from; None for an installed one.
+        expects: the code id and the versions at the launch; a process that differs computes nothing.
+    """
 
     store: str
     launch: int
@@ -51,6 +59,8 @@ class TaskRef:
     device: str = "cpu"
     folder: str | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    code: str | None = None
+    expects: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -201,6 +211,7 @@ class Supervisor:
                     "folder": task.folder,
                     "task": task.name,
                     "about": task.about,
+                    "expects": task.expects,
                 }
             )
             self.started += 1
@@ -212,6 +223,8 @@ class Supervisor:
                 publish_attempt(store, run.id, reply["status"], reply["cause"], task.name, **task.about)
             self.in_hand = None
             self.progress(run.id, reply["status"])
+            if reply["status"] == "environment_changed":
+                break  # every other run of the task would find the same
         self.in_hand = None
         append(store, task.token, task.task, claim, "end", self.owner)
         return True

@@ -14,6 +14,7 @@ from typing import Any
 from isosweep.store.attempts import publish_attempt
 from isosweep.store.store import Store
 
+from .snapshot import import_first
 from .supervisor import Child, Supervisor, TaskRef
 
 __all__ = ["SlurmTask"]
@@ -58,7 +59,7 @@ class SlurmTask:
         signal.signal(signal.SIGUSR2, _raise_warned)
         about = {"slurm_job": owner["job"], "slurm_restart": owner["restart"], **self.task.about}
         task = TaskRef(**{**vars(self.task), "about": about})
-        child = Child()
+        child = Child({"PYTHONPATH": import_first(task.code)})
         supervisor = Supervisor(
             child, owner, progress=lambda run, status: print(f"{time.strftime('%H:%M:%S')} {run} {status}", flush=True)
         )

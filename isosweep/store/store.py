@@ -6,6 +6,7 @@
     launches/<n>.jsonl                       what a launch submitted: tasks and their runs
     tasks/<token>/<t>.<e>.json               who holds a task, or that it has ended, or is void
     jobs/<token>/                            scripts, pickles and logs of a launch
+    code/<code id>/                          the isosweep that a launch's jobs import
     quarantine/                              files that were torn or foreign, with the reason
 
 The file system is the only database. Everything is published once under an exclusive name (`isosweep.store.publish`);

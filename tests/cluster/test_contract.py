@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import time
+from pathlib import Path
+
 import pyarrow.parquet as pq
 from conftest import Command
 
@@ -140,3 +144,38 @@ def test_a_dry_run_says_what_launch_does_and_writes_nothing(command: Command) ->
     assert sorted(run for task in planned["tasks"] for run in task) == sorted(
         command.json("status", "tiny.yaml")["states"]
     )
+
+
+def test_jobs_import_the_code_of_their_launch(backend: Backend) -> None:
+    """A copy of isosweep launches, is broken while its jobs are still to start, and they compute all the same."""
+    checkout = backend.command.folder / "checkout"
+    shutil.copytree(Path(isosweep.__file__).parent, checkout / "isosweep", ignore=shutil.ignore_patterns("__pycache__"))
+    backend.command.environment |= {"PYTHONPATH": str(checkout)}
+    broken = checkout / "isosweep" / "measurement" / "execute.py"
+    sound = broken.read_text()
+    pool = backend.command.start("launch", "tiny.yaml", *backend.options)
+    deadline = time.monotonic() + 60
+    while not list(backend.store.glob("launches/*.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    broken.write_text("this is no Python\n")
+    out, err = pool.communicate(timeout=120)
+    assert pool.returncode == 0, out + err
+    broken.write_text(sound)
+    rows = backend.runs("tiny.yaml")
+    assert {row["status"] for row in rows.values()} == {"done"}
+    (code,) = {row["code_id"] for row in rows.values()}
+    assert (backend.store / "code" / str(code) / "isosweep" / "measurement" / "execute.py").read_text() == sound
+
+
+def test_a_changed_environment_stops_the_task_before_any_run(backend: Backend) -> None:
+    """The snapshot itself is altered while the jobs wait: nothing is computed with it, and the difference is named."""
+    backend.launch("tiny.yaml", "--limit", "1", check=4)
+    (code,) = (backend.store / "code").iterdir()
+    (code / "isosweep" / "draws.py").write_text((code / "isosweep" / "draws.py").read_text() + "\n# another\n")
+    backend.launch("tiny.yaml", check=4)
+    rows = backend.runs("tiny.yaml")
+    changed = [row for row in rows.values() if row["status"] == "environment_changed"]
+    assert changed
+    assert all("code" in str(row["failure_cause"]) for row in changed)
+    assert sum(row["status"] == "done" for row in rows.values()) == 1
