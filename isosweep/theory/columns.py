@@ -10,8 +10,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike
 
+from isosweep.theory.activations import Activation
 from isosweep.theory.activations import activation as named
 from isosweep.theory.finite_width import log_growth, zero_mass
+from isosweep.theory.fisher_sums import measured_fisher
 from isosweep.theory.mean_field import variance_map_slope
 from isosweep.theory.predict import FINITE_WIDTH_LIMIT, Likelihood, Network, predict_network
 from isosweep.theory.propagation import propagate
@@ -97,7 +99,8 @@ def theory_columns(
         kind,
     )
     p = predict_network(network)
-    reasons = list(p.notes)
+    # What `predict` says of Karakida's own Fisher law, weights only, is no reason here.
+    reasons = [note for note in p.notes if not note.startswith("fisher_")]
     for name in ("q_star", "chi", "c_star", "xi_q", "xi_c", "xi_grad", "phase", "kappa_1", "kappa_2"):
         row[f"theory_{name}"] = getattr(p, name)
     try:
@@ -111,10 +114,10 @@ def theory_columns(
     row["theory_jacobian_mean"] = mean if math.isfinite(mean) else None
 
     q = 1.0 if phi.homogeneous else p.q_star
-    dominated = False
+    per_layer = _variance_per_layer(phi, q, width, gain, init)
     if q:
         law = slope_law(phi, q)
-        dominated = log_growth(law, width, depth, gain, init).variance > FINITE_WIDTH_LIMIT
+        dominated = per_layer * depth > FINITE_WIDTH_LIMIT
         unstable = not phi.homogeneous and abs(variance_map_slope(phi, q, gain)) > 1 + 1e-9
         away = abs(float(logs.sum()) - depth * math.log(gain**2 * law.moments[0]))
         if away > _OFF_FIXED_POINT:
@@ -125,16 +128,47 @@ def theory_columns(
             row["theory_jacobian_variance"] = p.jacobian_variance
             row["theory_jacobian_s_max"] = p.jacobian_s_max
         row["theory_jacobian_zero_mass"] = zero_mass(width, 1 - law.zero_mass, depth) if law.zero_mass else 0.0
-    if not dominated and p.fisher_mean is not None:
-        sizes = np.array([inputs] + [width] * depth)
-        trace = outputs * float(np.sum((sizes * signal.x + 1) * signal.back))
-        if kind == "categorical" and p.kappa_1:
-            trace *= p.fisher_mean * width / p.kappa_1 / outputs  # β_1 in the place of C
-        row["theory_fisher_trace"] = trace if math.isfinite(trace) else None
-        row["theory_fisher_lambda_max"] = p.fisher_lambda_max
-        row["theory_learning_rate_max"] = p.learning_rate_max
+    try:
+        reasons += _fisher(row, network, per_layer)
+    except (ValueError, OverflowError) as error:
+        reasons.append(f"Fisher: {error}")
     row["theory_note"] = "; ".join(dict.fromkeys(reasons)) or None
     return row
+
+
+def _variance_per_layer(phi: Activation, q: float | None, width: int, gain: float, init: str) -> float:
+    """How much each layer adds to the variance of ln‖Ju‖² over seeds, at the fixed point; weights alone at q* = 0."""
+    if q:
+        return log_growth(slope_law(phi, q), width, 1, gain, init).variance
+    return 2 / width if init == "gaussian" else 0.0
+
+
+def _fisher(row: dict[str, float | str | None], n: Network, per_layer: float) -> list[str]:
+    """Fill the Fisher matrix's columns, biases counted as in the measurement; the reasons for those left empty."""
+    found = measured_fisher(
+        n.activation,
+        n.sigma_w,
+        n.sigma_b,
+        n.depth,
+        n.width,
+        samples=n.samples,
+        outputs=n.outputs,
+        inputs=n.inputs or n.width,
+        likelihood=n.likelihood,
+        mean_square=n.mean_square,
+        correlation=n.correlation,
+    )
+    spread = per_layer * found.reach
+    if spread > FINITE_WIDTH_LIMIT:
+        return [f"Fisher: finite width dominates, the logarithm of its sums varies by {spread:.3g} over seeds"]
+    row["theory_fisher_trace"] = found.trace
+    if not found.outlier:
+        return ["fisher_lambda_max: no outlier to predict, the random products of the inputs set it"]
+    if not 2 / found.lambda_max < math.inf:
+        return ["fisher_lambda_max: the softmax is saturated or the gradients vanish below float64"]
+    row["theory_fisher_lambda_max"] = found.lambda_max
+    row["theory_learning_rate_max"] = 2 / found.lambda_max
+    return []
 
 
 def residual(measured: ArrayLike, predicted: float | None) -> float | None:

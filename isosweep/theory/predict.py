@@ -17,6 +17,7 @@ from isosweep.theory.activations import activation as named
 from isosweep.theory.critical_line import critical_at_variance
 from isosweep.theory.depth_scale import Phase, depth_scales, phase
 from isosweep.theory.finite_width import log_growth
+from isosweep.theory.fisher_sums import measured_fisher
 from isosweep.theory.jacobian_law import Init, JacobianLaw, jacobian_edge, jacobian_law, jacobian_variance
 from isosweep.theory.karakida import karakida
 from isosweep.theory.mean_field import gradient_multiplier, variance_fixed_point, variance_map_slope
@@ -83,8 +84,11 @@ class Prediction:
         phase: "ordered", "critical" or "chaotic".
         jacobian_variance: variance of the squared singular values of ∂x^L/∂x^0.
         jacobian_s_max: the largest singular value in the wide limit.
-        fisher_mean: mean eigenvalue over all parameters.
-        fisher_lambda_max: the largest eigenvalue (of the C largest, the mean, for a Gaussian likelihood).
+        fisher_mean: mean eigenvalue, Karakida's κ_1 C/M (β_1 κ_1/M for a softmax): over the αM² weights of the wide
+            limit.
+        fisher_lambda_max: the largest eigenvalue, Karakida's αM[((n−1)/n) κ_2 + κ_1/n] (of the C largest, the mean, for
+            a Gaussian likelihood). Runs count biases too and are predicted by `fisher_sums`, which differs by O(1/M); a
+            note has its value where that is above 1 %.
         kappa_1, kappa_2: Karakida's layer sums.
         learning_rate_max: 2/λ_max.
         notes: why a field is empty, and under which conditions the others hold.
@@ -296,6 +300,7 @@ def predict_network(network: Network) -> Prediction:
     if not n.activation.discontinuous:
         try:
             kappa_1, kappa_2, mean, top, rate = _fisher(n, notes)
+            _with_biases(n, top, notes)
         except (ValueError, OverflowError) as error:
             notes.append(f"Fisher: {error}")
     return Prediction(
@@ -363,6 +368,28 @@ def _fisher(n: Network, notes: list[str]) -> tuple[float | None, ...]:
         notes.append("fisher_lambda_max: the softmax is saturated or the gradients vanish below float64")
         return one, two, mean, None, None
     return one, two, mean, top, 2 / top
+
+
+def _with_biases(n: Network, top: float | None, notes: list[str]) -> None:
+    """A note where what a run measures, biases counted, is not what Karakida's weights say."""
+    found = measured_fisher(
+        n.activation,
+        n.sigma_w,
+        n.sigma_b,
+        n.depth,
+        n.width,
+        samples=n.samples,
+        outputs=n.outputs,
+        inputs=n.inputs or n.width,
+        likelihood=n.likelihood,
+        mean_square=n.mean_square,
+        correlation=n.correlation,
+    )
+    if found.outlier and (top is None or abs(found.lambda_max - top) > 0.01 * top):
+        notes.append(
+            f"fisher_lambda_max: with the biases, which a run counts as parameters, it is {found.lambda_max:.6g} "
+            f"and the trace {found.trace:.6g}"
+        )
 
 
 def predicted_law(network: Network, finite_width: bool = False) -> JacobianLaw | None:

@@ -98,9 +98,10 @@ def softmax_lambda_max(p: Array, kappa_1: float, kappa_2: float, alpha_width: fl
         weighted = p * blocks - p * (p * blocks).sum(1, keepdims=True)
         w = kappa_2 * (stacked.T @ (stacked @ v)) + (kappa_1 - kappa_2) * weighted.ravel()
         diagonal[k] = v @ w
-        w = w - basis[: k + 1].T @ (basis[: k + 1] @ w)
+        for _ in range(2):  # twice: what is left of nearly nothing would else lie within the basis again
+            w = w - basis[: k + 1].T @ (basis[: k + 1] @ w)
         off[k] = np.linalg.norm(w)
-        if off[k] <= 1e-13 * abs(diagonal[0]):
+        if off[k] <= 1e-11 * abs(diagonal[: k + 1]).max():
             count = k + 1
             break
         v = w / off[k]

@@ -11,6 +11,7 @@ import pytest
 from isosweep.theory.activations import activation
 from isosweep.theory.averages import second_moment, slope_moment
 from isosweep.theory.critical_line import critical_at_bias, critical_at_variance
+from isosweep.theory.fisher_sums import layer_sums, measured_fisher
 from isosweep.theory.hayase_karakida import conditional_fisher, network_conditional_fisher
 from isosweep.theory.karakida import fisher_growth, karakida, kernel_ratio
 from isosweep.theory.kernels import infinite_width
@@ -132,6 +133,61 @@ def test_softmax_of_drawn_logits() -> None:
     assert found == again
     assert 0 < found.mean < found.lambda_max
     assert found.spread < found.lambda_max
+
+
+@pytest.mark.parametrize("variance", [0.0, 1e-12, 1e-3, 1.0, 100.0])
+@pytest.mark.parametrize("kappa_2", [0.0, 0.1, 1.0])
+def test_lanczos_of_the_softmax_matrix_ends_where_its_space_does(variance: float, kappa_2: float) -> None:
+    # uniform probabilities leave few distinct eigenvalues: the space is exhausted after two or three steps
+    for samples, outputs in ((1, 10), (64, 10), (7, 3)):
+        p = drawn_probabilities(variance, variance / 2, samples, outputs)[0]
+        full = softmax_spectrum(p, 1.0, kappa_2, 1.0)[0]
+        assert softmax_lambda_max(p, 1.0, kappa_2, 1.0) == pytest.approx(full, rel=1e-6)
+
+
+def test_where_the_signal_dies_the_biases_of_the_last_layers_remain() -> None:
+    # tanh at 0.8, far below criticality: x^l → 0, φ' → 1, so T_1 = T_2 = Σ 0.64^k = 1/(1 − 0.64), and p = 1/C
+    found = measured_fisher(
+        activation("tanh"), 0.8, 0.0, 64, 64, samples=64, outputs=10, inputs=64, likelihood="categorical"
+    )
+    assert found.lambda_max == pytest.approx(1 / (1 - 0.64) / 10, rel=1e-3)
+    assert found.trace == pytest.approx(0.9 / (1 - 0.64), rel=1e-3)
+    assert found.reach < 3
+
+
+def test_measured_sums_are_karakidas_to_order_one_over_the_width() -> None:
+    gaps = []
+    for width in (1000, 8000):
+        law = karakida(activation("tanh"), math.sqrt(3), 0.8, 2, width, samples=100, outputs=2)
+        found = measured_fisher(
+            activation("tanh"), math.sqrt(3), 0.8, 2, width, samples=100, outputs=2, inputs=width, likelihood="gaussian"
+        )
+        sums = layer_sums(activation("tanh"), math.sqrt(3), 0.8, 2, width, outputs=2, inputs=width)
+        assert sums.parameters == width * (width + 1) * 2 + (width + 1) * 2
+        assert found.trace == pytest.approx(2 * sums.own)
+        gaps.append(found.lambda_max / law.lambda_max - 1)
+    assert 0 < gaps[0] < 0.01
+    assert gaps[0] / gaps[1] == pytest.approx(8, rel=1e-6)
+
+
+def test_uncorrelated_inputs_of_an_odd_activation_have_no_outlier() -> None:
+    def outlier(correlation: float, sigma_b: float) -> bool:
+        return measured_fisher(
+            activation("tanh"),
+            1.3,
+            sigma_b,
+            4,
+            200,
+            samples=64,
+            outputs=10,
+            inputs=100,
+            likelihood="gaussian",
+            correlation=correlation,
+        ).outlier
+
+    assert not outlier(0.0, 0.0)
+    assert outlier(0.5, 0.0)
+    assert outlier(0.0, 0.5)
 
 
 def test_dynamical_isometry_of_hard_tanh() -> None:

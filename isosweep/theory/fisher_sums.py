@@ -1,0 +1,157 @@
+"""The Fisher matrix as isosweep measures it: every bias a parameter, widths as they are.
+
+The dual matrix has the terms (x_i^{l−1}·x_j^{l−1} + 1)(B_i^l·B_j^l), of which the 1 belongs to the biases. In the wide
+limit all of it is in two sums over the layers, T_1 = Σ_l (N_{l−1} x̂^{l−1} + 1) q̃^l of one input and T_2, the same of a
+pair. They stand in the place of αMκ_1 and αMκ_2 of Karakida, Akaho & Amari 2019 and agree with them to O(1/M) while the
+signal lives; where it dies out, in the ordered phase, the biases of the last layers are all that is left.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from isosweep.theory.activations import Activation
+from isosweep.theory.propagation import propagate
+from isosweep.theory.softmax_fisher import drawn_probabilities, softmax_lambda_max
+
+__all__ = ["LayerSums", "MeasuredFisher", "layer_sums", "measured_fisher"]
+
+_CLEAR = 2.0
+"""How many times the inputs' random products an outlier must exceed to be told from the bulk."""
+
+
+@dataclass(frozen=True)
+class LayerSums:
+    """Sums over the layers for one output.
+
+    Attributes:
+        own: T_1, the squared norm of one output's gradient over all parameters.
+        pair: T_2, the product of two inputs' gradients.
+        parameters: P, weights and biases.
+        reach: the mean number of layers that a parameter's share of T_1 has passed through, forwards and backwards (a
+            bias only backwards): how many layers' fluctuations the sums have at finite width.
+    """
+
+    own: float
+    pair: float
+    parameters: int
+    reach: float
+
+
+@lru_cache(maxsize=16384)
+def layer_sums(
+    activation: Activation,
+    sigma_w: float,
+    sigma_b: float,
+    depth: int,
+    width: int,
+    *,
+    outputs: int,
+    inputs: int,
+    mean_square: float = 1.0,
+    correlation: float = 0.0,
+) -> LayerSums:
+    """T_1, T_2 of `depth` hidden layers of `width` units and a linear readout of `outputs`.
+
+    Args:
+        inputs: the input dimension N_0.
+        mean_square: |x^0|²/N_0 of the inputs.
+        correlation: of two different inputs.
+
+    Raises:
+        ValueError: a count below 1, or what `propagate` refuses.
+        OverflowError: as `propagate`; or the sums themselves leave float64.
+    """
+    for name, value in (("width", width), ("outputs", outputs), ("inputs", inputs)):
+        if value < 1:
+            raise ValueError(f"{name} must be 1 or more, not {value}")
+    signal = propagate(activation, sigma_w, sigma_b, depth, mean_square, correlation)
+    below = np.array([inputs] + [width] * depth)
+    above = np.array([width] * depth + [outputs])
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights, biases = below * signal.x * signal.back, signal.back
+        own = float(np.sum(weights + biases))
+        pair = float(np.sum((below * signal.x_pair + 1) * signal.back_pair))
+        backwards = np.arange(depth, -1, -1)
+        reach = float(np.sum(weights * depth + biases * backwards)) / own
+    if not (math.isfinite(own) and math.isfinite(pair) and math.isfinite(reach)):
+        raise OverflowError("the gradients leave float64")
+    return LayerSums(own, pair, int(np.sum(above * (below + 1))), reach)
+
+
+@dataclass(frozen=True)
+class MeasuredFisher:
+    """What a run's Fisher matrix over n samples and C outputs should measure.
+
+    Attributes:
+        trace: sum of all eigenvalues: C T_1, or β_1 T_1 for a softmax with β_1 = 1 − E Σ_k p_k².
+        mean: trace over the number of parameters.
+        lambda_max: ((n−1)/n) T_2 + T_1/n (C-fold), or the largest of the softmax's (nC × nC) matrix.
+        outlier: whether λ_max stands clear of the bulk. If not, the random products of the inputs set it, of which
+            these sums know nothing.
+        reach: as in `LayerSums`.
+    """
+
+    trace: float
+    mean: float
+    lambda_max: float
+    outlier: bool
+    reach: float
+
+
+@lru_cache(maxsize=16384)
+def measured_fisher(
+    activation: Activation,
+    sigma_w: float,
+    sigma_b: float,
+    depth: int,
+    width: int,
+    *,
+    samples: int,
+    outputs: int,
+    inputs: int,
+    likelihood: str,
+    mean_square: float = 1.0,
+    correlation: float = 0.0,
+) -> MeasuredFisher:
+    """Trace and λ_max of a run's Fisher matrix, biases counted.
+
+    Args:
+        samples, outputs: n and C.
+        likelihood: "gaussian" or "categorical".
+        activation, …, correlation: as `layer_sums`.
+
+    Raises:
+        ValueError, OverflowError: as `layer_sums`; or fewer than 2 outputs of a categorical likelihood.
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be 1 or more, not {samples}")
+    sums = layer_sums(
+        activation,
+        sigma_w,
+        sigma_b,
+        depth,
+        width,
+        outputs=outputs,
+        inputs=inputs,
+        mean_square=mean_square,
+        correlation=correlation,
+    )
+    n = samples
+    # Products of random inputs are about 1/√N_0: the bulk T_1/n (1 + √(n/N_0))² of a Wishart matrix, less its mean.
+    random = sums.own * (2 / math.sqrt(n * inputs) + 1 / inputs)
+    outlier = n == 1 or sums.pair * (n - 1) / n > _CLEAR * random
+    if likelihood == "gaussian":
+        trace, top = outputs * sums.own, ((n - 1) * sums.pair + sums.own) / n
+        return MeasuredFisher(trace, trace / sums.parameters, top, outlier, sums.reach)
+    if outputs < 2:
+        raise ValueError("a categorical likelihood needs 2 outputs or more")
+    signal = propagate(activation, sigma_w, sigma_b, depth, mean_square, correlation)
+    p = drawn_probabilities(float(signal.q[-1]), float(signal.q_pair[-1]), samples, outputs)
+    trace = (1 - float(np.mean((p**2).sum(-1)))) * sums.own
+    top = float(np.mean([softmax_lambda_max(draw, sums.own, sums.pair, 1.0) for draw in p]))
+    return MeasuredFisher(trace, trace / sums.parameters, top, outlier, sums.reach)
