@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import altair as alt
 
@@ -21,7 +23,10 @@ from isosweep.report.drawings.spectra_overview import spectra_overview
 from isosweep.report.reading import Tables
 from isosweep.report.thinning import NetworkSpectra, spectra_of
 
-__all__ = ["Drawn", "described_figures", "draw", "figures"]
+Progress = Callable[[int, int], None]
+GROWING = (MEASURES[0], MEASURES[3])
+
+__all__ = ["Drawn", "Progress", "described_figures", "draw", "figures"]
 
 
 @dataclass(frozen=True)
@@ -34,32 +39,36 @@ class Drawn:
     notes: tuple[str, ...]
 
 
-def draw(tables: Tables) -> Drawn:
-    """All figures of these tables."""
+def draw(tables: Tables, progress: Progress | None = None) -> Drawn:
+    """All figures of these tables; `progress` is told after each how many of how many steps are done."""
     cells = cells_of(tables, roles(tables))
     networks, note = spectra_of(tables, cells)
     lawful, without = near_critical(cells, networks)
-    drawn = [
-        completeness(cells),
-        heat_map(cells, MEASURES[0]),
-        chosen_network(cells, networks, note),
-        *(heat_map(cells, measure) for measure in MEASURES[1:]),
-        spectra_overview("fisher", cells, networks),
-        spectra_overview("jacobian", cells, networks),
-        relation(cells),
-        *(growth_with(cells, measure, along) for measure in (MEASURES[0], MEASURES[3]) for along in ("depth", "width")),
-        jacobian_histogram(tables, cells, lawful),
-        jacobian_quantiles(cells, networks, lawful, without),
-        *(residuals(cells, measure) for measure in MEASURES),
-    ]
+    steps: tuple[Callable[[], Described | None], ...] = (
+        partial(completeness, cells),
+        partial(heat_map, cells, MEASURES[0]),
+        partial(chosen_network, cells, networks, note),
+        *(partial(heat_map, cells, measure) for measure in MEASURES[1:]),
+        *(partial(spectra_overview, kind, cells, networks) for kind in ("fisher", "jacobian")),
+        partial(relation, cells),
+        *(partial(growth_with, cells, measure, along) for measure in GROWING for along in ("depth", "width")),
+        partial(jacobian_histogram, tables, cells, lawful),
+        partial(jacobian_quantiles, cells, networks, lawful, without),
+        *(partial(residuals, cells, measure) for measure in MEASURES),
+    )
+    drawn = []
+    for number, step in enumerate(steps, 1):
+        drawn.append(step())
+        if progress is not None:
+            progress(number, len(steps))
     lawless = f"The law of the Jacobian is not predicted for {join_words(without)}." if without and not lawful else ""
     notes = tuple(text for text in (cells.note, note, lawless) if text)
     return Drawn(tuple(figure for figure in drawn if figure is not None), cells, networks, notes)
 
 
-def described_figures(tables: Tables) -> dict[str, Described]:
+def described_figures(tables: Tables, progress: Progress | None = None) -> dict[str, Described]:
     """All figures with their captions, alternative texts and the tables behind them, by name."""
-    return {figure.name: figure for figure in draw(tables).figures}
+    return {figure.name: figure for figure in draw(tables, progress).figures}
 
 
 def figures(tables: Tables) -> dict[str, alt.TopLevelMixin]:

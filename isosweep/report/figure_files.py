@@ -11,7 +11,7 @@ import vl_convert
 
 from isosweep.report.appearance import PAPER_CONFIG
 from isosweep.report.described import Described
-from isosweep.report.every_figure import described_figures
+from isosweep.report.every_figure import Progress, described_figures
 from isosweep.report.html_page import VEGA_LITE
 from isosweep.report.reading import Tables
 
@@ -57,8 +57,15 @@ def _write(figure: Described, kind: str, path: Path) -> None:
         path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=_PNG_DPI / 72, ppi=_PNG_DPI))
 
 
-def write_figures(tables: Tables, folder: str | Path, formats: Sequence[str] = ("pdf", "svg", "png")) -> list[Path]:
+def write_figures(
+    tables: Tables,
+    folder: str | Path,
+    formats: Sequence[str] = ("pdf", "svg", "png"),
+    progress: Progress | None = None,
+) -> list[Path]:
     """Write every figure to `folder` in each of the formats, and the table behind it as CSV.
+
+    `progress` is told after each figure how many of how many are written.
 
     Raises:
         ValueError: a format that there is not; nothing is written then.
@@ -70,9 +77,12 @@ def write_figures(tables: Tables, folder: str | Path, formats: Sequence[str] = (
     folder.mkdir(parents=True, exist_ok=True)
     kinds = list(dict.fromkeys([*formats, "csv"]))
     written = []
-    for name, figure in described_figures(tables).items():
+    figures = described_figures(tables)
+    for number, (name, figure) in enumerate(figures.items(), 1):
         for kind in kinds:
             path = folder / f"{name}.{kind}"
             _write(figure, kind, path)
             written.append(path)
+        if progress is not None:
+            progress(number, len(figures))
     return written

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from isosweep.report.appearance import CONFIG
 from isosweep.report.described import Described, records
 from isosweep.report.drawings.chosen_network import PARTS, cell_labels, cell_rows, cell_said, first_cell
-from isosweep.report.every_figure import Drawn, draw
+from isosweep.report.every_figure import Drawn, Progress, draw
 from isosweep.report.provenance import account, duration, size
 from isosweep.report.reading import Tables
 
@@ -110,9 +110,12 @@ def _choices(drawn: Drawn) -> list[dict[str, Any]]:
     return [{"panel": panel, "cells": cells} for panel, cells in groups.items()]
 
 
-def page(tables: Tables) -> str:
-    """The report of these tables: the same tables give the same text, byte for byte."""
-    drawn = draw(tables)
+def page(tables: Tables, progress: Progress | None = None) -> str:
+    """The report of these tables: the same tables give the same text, byte for byte.
+
+    `progress` is told after each figure how many of how many steps are done.
+    """
+    drawn = draw(tables, progress)
     figures = {figure.name: figure for figure in drawn.figures}
     specs = {
         name: {

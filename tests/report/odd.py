@@ -125,6 +125,6 @@ def mixed(folder: Path) -> Path:
 
 
 ODD: tuple[Callable[[Path], Path], ...] = (
-    empty, only_ids, one_run, all_failed, all_missing, one_depth, one_gain, one_seed, not_finite, nothing_finite, markup,
-    no_gain, critical_rule, biases_up, zipped, only_runs, mixed,
-)  # fmt: skip
+    *(empty, only_ids, one_run, all_failed, all_missing, one_depth, one_gain, one_seed, not_finite, nothing_finite),
+    *(markup, no_gain, critical_rule, biases_up, zipped, only_runs, mixed),
+)
