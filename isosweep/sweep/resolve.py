@@ -32,6 +32,7 @@ _NEGATIVE_SLOPE = 0.01
 _NETWORK = tuple(name for name, path in AXIS_PATHS.items() if path[0] == "network")
 _DATA = tuple(name for name, path in AXIS_PATHS.items() if path[0] == "data")
 _MEASURE = tuple(name for name, path in AXIS_PATHS.items() if path[0] == "measure")
+_SURROUNDINGS = (*(name for name in _DATA if name != "data_scale"), *_MEASURE)
 _NOT_NETWORK = frozenset((*_DATA, *_MEASURE, "seed"))
 # With these networks every variance is a fixed point, so that a free q* may be chosen.
 _FREE_Q_STAR = 1.0
@@ -104,20 +105,24 @@ class Resolver:
             network_key = (None, *map(get, _NETWORK))
         else:  # true and 1 are two values
             network_key = tuple((n, v, v.__class__) for n, v in point.items() if n not in _NOT_NETWORK)
-        data_key = (grid.root, tuple(map(get, _DATA)))
-        measure_key = tuple(map(get, _MEASURE))
-        measure = self._cached(("measure", measure_key), lambda: self._measure(point))
-        located, samples, classes = self._cached(("data", data_key), lambda: self._data(grid, point))
-        self._cached(("samples", measure_key, data_key), lambda: self._check_measure(measure, samples, classes))
+        surroundings = ("surroundings", grid.root, *map(get, _SURROUNDINGS))
+        measure, located, samples, classes = self._cached(surroundings, lambda: self._surroundings(grid, point))
         build = self._dense if module is None else self._module
         network, scale, mean_square = self._cached(("network", network_key, get("data_scale")), lambda: build(point))
         data = self._cached(
-            ("data", data_key, scale, mean_square),
+            (surroundings, scale, mean_square),
             lambda: DataSettings(
                 located.name, samples, scale, mean_square, located.inputs, classes, located.checksum, located.root
             ),
         )
         return network, data, measure
+
+    def _surroundings(self, grid: Grid, point: Point) -> tuple[MeasureSettings, Located, int, int]:
+        """What does not depend on the network: (measurement, data set, samples, classes)."""
+        measure = self._measure(point)
+        located, samples, classes = self._data(grid, point)
+        self._check_measure(measure, samples, classes)
+        return measure, located, samples, classes
 
     def _cached(self, key: Any, make: Any) -> Any:
         try:
