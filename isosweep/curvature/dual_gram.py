@@ -23,7 +23,7 @@ from torch import Tensor
 from isosweep.curvature.chain import Chain, Stage, Trace
 from isosweep.curvature.layers import GramTerm, Parameters
 from isosweep.curvature.threads import Workers
-from isosweep.curvature.tiles import RowBlock, Tile, row_blocks, tiles
+from isosweep.curvature.tiles import BLOCK_ROWS, GPU_BLOCK_ROWS, RowBlock, Tile, row_blocks, tiles
 
 __all__ = ["LAYER_GROUP", "DualAccumulator", "LayerTerms", "layer_terms", "pull_back_all"]
 
@@ -74,7 +74,8 @@ def pull_back_all(
     What is yielded stays valid: it is never written to again.
     """
     current = cotangents.contiguous()
-    blocks = row_blocks(cotangents.shape[0], cotangents.shape[1])
+    most = GPU_BLOCK_ROWS if cotangents.is_cuda else BLOCK_ROWS
+    blocks = row_blocks(cotangents.shape[0], cotangents.shape[1], most)
     counts = [stage.rule.parameter_count(stage.module, parameters) for stage in chain.stages]
     first = next(index for index, count in enumerate(counts) if count)
     # Stages whose turn has come; a run of them is walked block by block, while the block is in cache.
@@ -118,8 +119,9 @@ class DualAccumulator:
         """For cotangents (k, n, ·): their shape, dtype and device."""
         self._count, self._samples = cotangents.shape[:2]
         self._workers = workers
-        self._tiles = tiles(self._count, self._samples)
-        self._sample_tiles = tiles(1, self._samples)
+        most = GPU_BLOCK_ROWS if cotangents.is_cuda else BLOCK_ROWS
+        self._tiles = tiles(self._count, self._samples, most)
+        self._sample_tiles = tiles(1, self._samples, most)
         self._pending: list[GramTerm] = []
         self._scratch = _Scratch(cotangents)
         rows = self._count * self._samples

@@ -10,12 +10,12 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-__all__ = ["RowBlock", "Tile", "pieces", "row_blocks", "tiles"]
+__all__ = ["BLOCK_ROWS", "GPU_BLOCK_ROWS", "RowBlock", "Tile", "pieces", "row_blocks", "tiles"]
 
 # Rows of a block: large enough for the matrix product's peak rate, small enough that a tile stays in a core's cache.
 BLOCK_ROWS = 320
-# A tile on the diagonal is halved until its edge is at most this.
-DIAGONAL_ROWS = 160
+# The same on a GPU, which wants fewer and larger products.
+GPU_BLOCK_ROWS = 3072
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ def row_blocks(cotangents: int, samples: int, most: int = BLOCK_ROWS) -> list[Ro
     return [RowBlock(c, c + 1, start, stop) for c in range(cotangents) for start, stop in parts]
 
 
-def _halves(block: RowBlock) -> tuple[RowBlock, RowBlock] | None:
-    """The block in two, or None when it is small enough or a single sample."""
+def _halves(block: RowBlock, enough: int) -> tuple[RowBlock, RowBlock] | None:
+    """The block in two, or None when it has `enough` rows or fewer."""
     cotangents, samples = block.last - block.first, block.stop - block.start
-    if cotangents * samples <= DIAGONAL_ROWS:
+    if cotangents * samples <= enough:
         return None
     if cotangents > 1:
         middle = (block.first + block.last) // 2
@@ -76,16 +76,19 @@ def _halves(block: RowBlock) -> tuple[RowBlock, RowBlock] | None:
     )
 
 
-def _diagonal(block: RowBlock) -> list[Tile]:
-    halves = _halves(block)
+def _diagonal(block: RowBlock, enough: int) -> list[Tile]:
+    halves = _halves(block, enough)
     if halves is None:
         return [Tile(block, block)]
     upper, lower = halves
-    return [*_diagonal(upper), Tile(lower, upper), *_diagonal(lower)]
+    return [*_diagonal(upper, enough), Tile(lower, upper), *_diagonal(lower, enough)]
 
 
-def tiles(cotangents: int, samples: int) -> list[Tile]:
-    """The tiles that cover the lower triangle, the largest first so that workers end together."""
-    blocks = row_blocks(cotangents, samples)
+def tiles(cotangents: int, samples: int, most: int = BLOCK_ROWS) -> list[Tile]:
+    """The tiles that cover the lower triangle, the largest first so that workers end together.
+
+    A tile on the diagonal is halved until its edge is at most half of `most`: what is above the diagonal is not needed.
+    """
+    blocks = row_blocks(cotangents, samples, most)
     full = [Tile(row, column) for index, row in enumerate(blocks) for column in blocks[:index]]
-    return full + [tile for block in blocks for tile in _diagonal(block)]
+    return full + [tile for block in blocks for tile in _diagonal(block, most // 2)]
