@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
-from regenerate import KEPT, SWEEP, close, numbers
+from regenerate import KEPT, SWEEP, close, numbers  # type: ignore[import-not-found]
 
 import isosweep
 from isosweep.sweep.identity import MEASUREMENT_VERSION

@@ -221,6 +221,14 @@ def generators_used() -> Iterator[None]:
     yield
 
 
+@contextmanager
+def algorithms() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    assert torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+
+
 AROUND: dict[str, Callable[[], Any]] = {
     "global generators used": generators_used,
     "1 thread": lambda: threads(1),
@@ -233,16 +241,8 @@ AROUND: dict[str, Callable[[], Any]] = {
     "no_grad": torch.no_grad,
     "inference": torch.inference_mode,
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
-    "warn only": lambda: algorithms(),
+    "warn only": algorithms,
 }
-
-
-@contextmanager
-def algorithms() -> Iterator[None]:
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    yield
-    assert torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -330,11 +330,13 @@ def test_one_flipped_bit_anywhere_is_another_digest(run: Run) -> None:
             changed.append(
                 dataclasses.replace(measured, fisher=(*measured.fisher[:i], other, *measured.fisher[i + 1 :]))
             )
+    last: Any = measured.jacobian[-1]
+    first: Any = measured.layers[0]
     for name in ("singular_values", "log_singular_values"):
-        sample = dataclasses.replace(measured.jacobian[-1], **{name: flipped(getattr(measured.jacobian[-1], name), 0)})
+        sample = dataclasses.replace(last, **{name: flipped(getattr(last, name), 0)})
         changed.append(dataclasses.replace(measured, jacobian=(*measured.jacobian[:-1], sample)))
     for name in ("q", "correlation"):
-        layer = dataclasses.replace(measured.layers[0], **{name: math.nextafter(getattr(measured.layers[0], name), 0)})
+        layer = dataclasses.replace(first, **{name: math.nextafter(getattr(first, name), 0)})
         changed.append(dataclasses.replace(measured, layers=(layer, *measured.layers[1:])))
     for name, value in measured.scalars.items():
         changed.append(dataclasses.replace(measured, scalars={**measured.scalars, name: math.nextafter(value, -1e300)}))

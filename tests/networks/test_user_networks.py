@@ -54,6 +54,11 @@ def positional(wide, /):
 """
 
 
+def numpy_state() -> Any:
+    """The state of numpy's global generator."""
+    return np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
+
+
 def sweep_of(folder: Path, network: dict[str, Any], **more: Any) -> Sweep:
     path = folder / "sweep.yaml"
     measure = {"fisher": {"samples": 6}, "jacobian": {"samples": 2}}
@@ -123,11 +128,11 @@ def test_its_draws_are_the_runs_own_and_the_callers_generators_are_untouched(fol
     random.seed(1)
     torch.set_default_dtype(torch.float16)
     try:
-        before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # type: ignore[index,union-attr]  # noqa: NPY002
+        before = torch.get_rng_state(), random.getstate(), numpy_state()
         found = parameters(first)
         assert torch.equal(before[0], torch.get_rng_state())
         assert before[1] == random.getstate()
-        assert np.array_equal(before[2], np.random.get_state()[1])  # type: ignore[index,arg-type]  # noqa: NPY002
+        assert np.array_equal(before[2], numpy_state())
         assert torch.get_default_dtype() == torch.float16
     finally:
         torch.set_default_dtype(torch.float32)
