@@ -19,7 +19,7 @@ import numpy as np
 
 from isosweep.theory.activations import Activation
 from isosweep.theory.propagation import propagate
-from isosweep.theory.real_curve import Curve, HardEdge, trace
+from isosweep.theory.real_curve import Curve, HardEdge, NoDensity, trace
 from isosweep.theory.roots import bracketed_root
 
 __all__ = ["ConditionalFisher", "conditional_fisher", "network_conditional_fisher"]
@@ -131,7 +131,7 @@ def conditional_fisher(
 
     Raises:
         ValueError: lengths that do not fit, masses outside (0, 1], mean squares not above 0.
-        RuntimeError: the density could not be followed.
+        NoDensity: the density could not be followed.
     """
     depth = len(mean_squares)
     if depth < 1 or len(active) != depth - 1:
@@ -157,10 +157,10 @@ def conditional_fisher(
     if expected < 1e-12:
         return ConditionalFisher(lambda_max, max(top, 0.0), isometric, bottom, None, shift, mean)
     if edge is None:
-        raise RuntimeError("the upper edge of the conditional Fisher matrix was not found")
+        raise NoDensity("the upper edge of the conditional Fisher matrix was not found")
     curve = trace(relation, relation.room, -active[-1], edge)
     if not abs(curve.mass - expected) < 1e-5:
-        raise RuntimeError(
+        raise NoDensity(
             f"the conditional Fisher density integrates to {curve.mass:.8f} and not to {expected:.8f}: "
             "its support may have gaps"
         )

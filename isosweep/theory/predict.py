@@ -402,7 +402,7 @@ def predicted_law(network: Network, finite_width: bool = False) -> JacobianLaw |
         the law; None where there is no fixed point to take it at.
 
     Raises:
-        ValueError, RuntimeError: as `jacobian_law`.
+        ValueError, NoDensity: as `jacobian_law`.
     """
     signal = _signal(network.activation, network.sigma_w, network.sigma_b, network.q_star)
     if signal.law_q is None:

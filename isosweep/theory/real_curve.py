@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Curve", "Evaluation", "HardEdge", "trace"]
+__all__ = ["Curve", "Evaluation", "HardEdge", "NoDensity", "trace"]
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -30,6 +30,7 @@ stretches.
 _STEP = 0.3
 _NODES = 6
 _NEGLIGIBLE = 3e-8  # mass of an exponential tail that is left out
+_NOTHING = 1e-13  # the same short of an edge: the density faded out far above it
 _MAX_STEPS = 600
 
 _GAUSS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(_NODES)
@@ -37,6 +38,10 @@ _UNIT, _UNIT_WEIGHTS = (_GAUSS + 1) / 2, _GAUSS_WEIGHTS / 2
 _VANDERMONDE = np.vander(_UNIT, _NODES, increasing=True)
 # Row i integrates the polynomial through the six nodes from 0 to node i.
 _PARTIAL = (_UNIT[:, None] ** np.arange(1, _NODES + 1) / np.arange(1, _NODES + 1)) @ np.linalg.inv(_VANDERMONDE)
+
+
+class NoDensity(RuntimeError):
+    """A law exists, but its density could not be computed: said, rather than a law that is not one."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def _advance(f: Evaluation, w: complex, x: float, slope: complex, dx: float) -> 
                 break
         dx /= 2
     else:
-        raise RuntimeError("the curve of real eigenvalues was lost")
+        raise NoDensity("the curve of real eigenvalues was lost")
     return complex(_polish(f, w + dx / 6 * (k1 + 2 * k2 + 2 * k3 + k4), x + dx, 1)), x + dx
 
 
@@ -105,6 +110,7 @@ class _Walk:
     u: list[complex]
     x: list[float]
     slope: list[complex]
+    faded: bool = False  # the density ran out before the edge it was walking towards
 
 
 @dataclass(frozen=True)
@@ -144,14 +150,15 @@ def _walk(
         u, x = _advance(f, u, x, slope, sign * length * abs(slope))
         _, slope, m, m_slope = f(u)
         if not (math.isfinite(x) and np.isfinite(u) and np.isfinite(slope)):
-            raise RuntimeError("the curve of real eigenvalues was lost")
+            raise NoDensity("the curve of real eigenvalues was lost")
         turn = abs(slope) * abs(u - before) / max(abs(slope - slope_before), 1e-300)
         walk.u.append(u)
         walk.x.append(x)
         walk.slope.append(1 / slope)
-        if towards is None and len(walk.u) > 4 and _mass_beyond(slope, m, m_slope, sign) < _NEGLIGIBLE:
+        if len(walk.u) > 4 and _mass_beyond(slope, m, m_slope, sign) < (_NEGLIGIBLE if towards is None else _NOTHING):
+            walk.faded = True
             return walk
-    raise RuntimeError(f"the curve of real eigenvalues did not end in {_MAX_STEPS} steps")
+    raise NoDensity(f"the curve of real eigenvalues did not end in {_MAX_STEPS} steps")
 
 
 def trace(
@@ -172,14 +179,15 @@ def trace(
         lower: the edge where the law stops above 0, if it does.
 
     Raises:
-        RuntimeError: the curve did not end; reported, rather than a law that is not one.
+        NoDensity: the curve did not end; reported, rather than a law that is not one.
     """
     if isinstance(upper, HardEdge):
         side = 1j if upper.u.imag < -1 else -1j  # the lower half of the w plane, seen from a negative or a positive w
         first = upper.u + side * _STEP / 2 * room(upper.u)
         x = float(np.real(_residual(f(first)[0], upper.x))) + upper.x
         u = complex(_polish(f, first, x, 4))
-        return _fill(f, _walk(f, room, u, x, bottom, True, upper, lower), upper, lower)
+        walk = _walk(f, room, u, x, bottom, True, upper, lower)
+        return _fill(f, walk, upper, None if walk.faded else lower)
     far, x_far, x = upper
     # Through the lower half of the λ plane, where u is an analytic function of ln λ, from above the support into the
     # bulk.
@@ -192,6 +200,8 @@ def trace(
         at = target
     down = _walk(f, room, u, x, bottom, True, None, lower)
     up = _walk(f, room, u, x, bottom, False, None, None)
+    if down.faded:
+        lower = None
     whole = _Walk(up.u[:0:-1] + down.u, up.x[:0:-1] + down.x, up.slope[:0:-1] + down.slope)
     return _fill(f, whole, None, lower)
 

@@ -11,7 +11,7 @@ from isosweep.theory.activations import activation
 from isosweep.theory.critical_line import critical_at_variance
 from isosweep.theory.finite_width import gaussian_log_growth, log_growth, lyapunov_exponents, zero_mass
 from isosweep.theory.free_moments import inverse_s_series, product_moments
-from isosweep.theory.jacobian_law import Init, JacobianLaw, jacobian_edge, jacobian_law, jacobian_variance
+from isosweep.theory.jacobian_law import Init, JacobianLaw, NoDensity, jacobian_edge, jacobian_law, jacobian_variance
 from isosweep.theory.large_depth import bernoulli_limit, smooth_limit
 from isosweep.theory.slope_law import slope_law
 
@@ -84,6 +84,14 @@ CASES: list[tuple[str, float, int, Init, float]] = [
     ("tanh", 0.5, 5, "orthogonal", 0.5),
     ("relu", 0.5, 5, "gaussian", 2.0),
     ("relu", 0.5, 5, "orthogonal", 0.3),
+    # an orthogonal layer wider than its input, φ' nearly constant: a narrow law far above its nominal lower end
+    ("tanh", 1 / 64, 1, "orthogonal", 0.5),
+    ("tanh", 1 / 64, 4, "orthogonal", 0.32),
+    ("scaled_erf", 1 / 64, 20, "orthogonal", 0.98),
+    # slopes down to e^−300, and an input slightly narrower than the layer
+    ("erf", 8.0, 3, "orthogonal", 0.98),
+    ("erf", 8.0, 5, "gaussian", 0.98),
+    ("leaky_relu", 0.5, 2, "orthogonal", 1.0),
 ]
 
 
@@ -104,6 +112,21 @@ def test_the_density_integrates_to_one_and_has_its_moments(
     slopes = slope_law(activation(name), q)
     sigma_w = 1 / math.sqrt(slopes.moments[0])
     assert law.variance == pytest.approx(jacobian_variance(slopes, sigma_w, depth, init, ratio), rel=1e-9, abs=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("name", "q", "depth", "init"),
+    [
+        ("leaky_relu", 0.5, 1, "gaussian"),  # two intervals with a gap between them
+        ("elu", 0.5, 2, "orthogonal"),  # a logarithmic edge
+        ("erf", 8.0, 60, "orthogonal"),  # φ'² below 1e-300 in every layer
+    ],
+)
+def test_a_density_that_cannot_be_followed_is_refused_by_name(name: str, q: float, depth: int, init: Init) -> None:
+    with pytest.raises(NoDensity, match=f"no density for {name}.*{init}, depth {depth}"):
+        _critical_law(name, q, depth, init, 1.0)
+    phi = activation(name)
+    assert jacobian_edge(phi, q, 1 / math.sqrt(slope_law(phi, q).moments[0]), depth, init) > 1
 
 
 def test_quantiles_invert_the_distribution() -> None:

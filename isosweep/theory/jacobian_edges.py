@@ -1,0 +1,131 @@
+"""The ends of the Jacobian's spectrum: where dλ/dw = 0 on the real axis above, or below, the support of φ'²."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from isosweep.theory.jacobian_relation import Relation
+from isosweep.theory.real_curve import HardEdge
+from isosweep.theory.roots import bracketed_root
+
+__all__ = ["UpperEdge", "lower_edge", "upper_edge"]
+
+
+@dataclass(frozen=True)
+class UpperEdge:
+    """The upper end: a hard edge of the continuous part, or None where it fades out; ln λ_max of it; and an atom above
+    it, if any.
+    """
+
+    edge: HardEdge | None
+    x: float
+    atom: tuple[float, float] | None
+
+
+def _hard_edge(relation: Relation, w: float, scale: float) -> HardEdge:
+    h = 1e-4 * scale
+    curvature = (relation.real(w + h)[1] - relation.real(w - h)[1]) / (2 * h) * w * w
+    u = complex(math.log(abs(w)), -math.pi if w < 0 else 0.0)
+    return HardEdge(u, relation.real(w)[0], curvature)
+
+
+def _stationary(relation: Relation, place: Callable[[float], float], a: float, b: float) -> float | None:
+    """Where dλ/dw = 0 between two places, or None if the change of sign seen there was rounding."""
+
+    def slope(v: float) -> float:
+        return relation.real(place(v))[1]
+
+    low, high = slope(float(a)), slope(float(b))
+    if not (math.isfinite(low) and math.isfinite(high)) or (low < 0) == (high < 0):
+        return None
+    return place(bracketed_root(slope, float(a), float(b), low, high))
+
+
+def upper_edge(relation: Relation) -> UpperEdge:
+    law, depth = relation.law, relation.depth
+    orthogonal = relation.gaussian == 0 and relation.marchenko is None
+    r = relation.projection or 1.0
+    total = sum(relation.shares) if relation.shares else depth * law.sup_mass
+    top_share = total + r - depth if orthogonal else 0.0
+    atom: tuple[float, float] | None = None
+    if orthogonal and depth > 1 and law.sup_mass > 0 and abs(top_share) < 1e-9:
+        return _marginal_edge(relation)
+    if top_share > 0:
+        atom = ((relation.sigma_w**2 * law.sup) ** depth / r, top_share)
+        rest = law.nodes[law.nodes.real < law.sup].real
+        if law.discrete and len(rest) == 0 and relation.projection is None:
+            return UpperEdge(None, math.log(atom[0]), atom)
+        below = float(rest.max()) if len(rest) else 0.0
+
+        def place(v: float) -> float:
+            return below + (law.sup - below) / (1 + math.exp(-v))
+    else:
+
+        def place(v: float) -> float:
+            return law.sup * (1 + math.exp(v))
+
+    grid = np.linspace(-34, 34, 69)
+    slopes = relation.slopes(np.array([place(float(v)) for v in grid]))
+    for i in reversed(range(len(grid) - 1)):  # the outermost: with differing shares there are others further in
+        if slopes[i] < 0 <= slopes[i + 1] and (w := _stationary(relation, place, grid[i], grid[i + 1])) is not None:
+            edge = _hard_edge(relation, w, abs(w - law.sup))
+            return UpperEdge(edge, edge.x, atom)
+    if atom is not None:
+        return UpperEdge(None, math.log(atom[0]), atom)
+    # ln λ rises from the very end of φ'²'s support, which is deep in the Gaussian's tail: the density fades out towards
+    # it.
+    return UpperEdge(None, relation.real(law.sup * (1 + 1e-13))[0], None)
+
+
+def _marginal_edge(relation: Relation) -> UpperEdge:
+    """The top atoms' masses leave exactly nothing to an atom of the product: the edge is at z = ∞, with a density like
+    (λ_max − λ)^{−1/2}.
+    """
+    law, depth = relation.law, relation.depth
+    x = depth * math.log(relation.sigma_w**2 * law.sup) - math.log(relation.projection or 1.0)
+    step = 1e-3 * law.sup
+    up, down = relation.real(law.sup + step)[0], relation.real(law.sup - step)[0]
+    edge = HardEdge(complex(math.log(law.sup)), x, (up + down - 2 * x) / step**2 * law.sup**2)
+    return UpperEdge(edge, x, None)
+
+
+def lower_edge(relation: Relation, rank: float) -> HardEdge | None:
+    """Where the law stops above 0, or None where it reaches 0.
+
+    Below the support λ falls to 0 as M tends to −rank. That branch is on the real axis only if λ vanishes to first
+    order there: the input is narrower than every other rank; or one Gaussian layer of a {0, 1} slope law; or square
+    orthogonal layers with φ' bounded away from 0.
+    """
+    law = relation.law
+    smallest = float(law.nodes.real[law.nodes.real > 0].min()) if law.discrete else law.inf
+    narrow = relation.projection or (1 / relation.marchenko if relation.marchenko is not None else 1.0)
+    if len(relation.shares) > 1:  # λ is 0 again where M is minus the next share
+        smallest = 1 - relation.shares[0] / relation.shares[1]
+    square_gaussian = relation.gaussian > 0
+    start = 0.0
+    if narrow < 1 - law.zero_mass - 1e-12:
+
+        def rank_gap(v: float) -> float:
+            return float(np.real(law.transform(np.asarray(math.log(law.sup) + v + 1j * math.pi))[0])) + narrow
+
+        start = -law.sup * math.exp(bracketed_root(rank_gap, -690.0, 40.0))
+    elif law.zero_mass > 0:
+        first_order = len(relation.shares) > 1 or (relation.depth == 1 and square_gaussian)
+        if not (first_order and narrow >= 1):
+            return None
+    elif smallest <= 0 or square_gaussian or relation.marchenko is not None or relation.projection is not None:
+        return None
+
+    def place(v: float) -> float:
+        return start + (smallest - start) / (1 + math.exp(-v))
+
+    grid = np.linspace(-25, 25, 51)
+    slopes = relation.slopes(np.array([place(float(v)) for v in grid]))
+    for i in range(len(grid) - 1):
+        if slopes[i] > 0 >= slopes[i + 1] and (w := _stationary(relation, place, grid[i], grid[i + 1])) is not None:
+            return _hard_edge(relation, w, min(w - start, smallest - w))
+    return None
