@@ -12,7 +12,7 @@ from isosweep.curvature.errors import CurvatureError, MixedTensors, NonFiniteNet
 from isosweep.curvature.layers import Rule, rule_for, supported_layers
 from isosweep.curvature.threads import Workers
 
-__all__ = ["Chain", "Stage", "Trace", "chain_of"]
+__all__ = ["Chain", "Stage", "Trace", "chain_of", "check_gradients"]
 
 # Samples that pass forward together, whatever the number of workers: a constant of the measurement.
 SAMPLE_SHARD = 160
@@ -187,9 +187,13 @@ def _check_tensors(modules: list[nn.Module], inputs: Tensor) -> None:
         raise ShapeMismatch(f"inputs must be (samples, width) with at least one sample, got {tuple(inputs.shape)}")
     if not inputs.is_floating_point():
         raise MixedTensors(f"inputs must be of a floating-point dtype, got {inputs.dtype}")
+    owners: dict[int, str] = {}
     for position, module in enumerate(modules):
         for name, parameter in module.named_parameters():
             where = f"{name} of layer {position} ({type(module).__name__})"
+            other = owners.setdefault(id(parameter), where)
+            if other != where:
+                raise UnsupportedLayer(f"{where} is shared with {other}: every layer must have its own parameters")
             if parameter.dtype != inputs.dtype or parameter.device != inputs.device:
                 raise MixedTensors(
                     f"{where} is {parameter.dtype} on {parameter.device}, but the inputs are {inputs.dtype} on "
@@ -199,6 +203,12 @@ def _check_tensors(modules: list[nn.Module], inputs: Tensor) -> None:
                 raise NonFiniteNetwork(f"{where} has a NaN or infinite entry")
     if not _finite(inputs):
         raise NonFiniteNetwork("the inputs have a NaN or infinite entry")
+
+
+def check_gradients(squares: Tensor) -> None:
+    """Raises NonFiniteNetwork where squared norms of gradients overflow although the outputs do not."""
+    if not torch.isfinite(squares).all():
+        raise NonFiniteNetwork("the gradients of the outputs overflow: lower the gain or the depth")
 
 
 def _finite(tensor: Tensor) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from isosweep.curvature.block_summary import BlockSummarizer
 from isosweep.curvature.centring import centred_dual, unit_cotangents
+from isosweep.curvature.chain import check_gradients
 from isosweep.curvature.dual_gram import DualAccumulator, layer_terms
 from isosweep.curvature.spectra import BlockSpectrum, FisherSpectrum, error_units, first, numerical_rank
 from isosweep.curvature.threads import Workers
@@ -42,10 +43,12 @@ def dual_spectrum(
             dual.add(layer)
             continue
         dual.add_alone(layer, block)
+        check_gradients(block.diagonal())
         own = centred_dual(block, weights) if weights.centred else block
         blocks[layer.name] = _block(own, layer.parameters, detail == "spectrum", summarize, jacobian.workers)
     dual.flush()
     matrix = dual.matrix
+    check_gradients(matrix.diagonal())
     errors_relative_to = None
     if weights.centred:
         errors_relative_to = _uncentred_largest(matrix, jacobian)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isosweep.curvature.chain import check_gradients
 from isosweep.curvature.dual_gram import pull_back_all
 from isosweep.curvature.lanczos import Krylov, krylov
 from isosweep.curvature.layers import Parameters
@@ -30,13 +31,12 @@ TRACE_ROWS = 2048
 
 def matrix_free_spectrum(jacobian: WeightedJacobian, count: int, steps: int, probes: int) -> FisherSpectrum:
     """The leading part of the spectrum, the exact trace, and with `probes` > 0 the density; see `fisher`."""
+    trace = math.nan if jacobian.weights.centred else exact_trace(jacobian)
     values, errors = leading_eigenvalues(jacobian, count, steps)
     density = spectral_density(jacobian, probes, steps) if probes else None
     device = jacobian.trace.outputs.device
-    if not jacobian.weights.centred:
-        trace = exact_trace(jacobian)
-    else:
-        trace = density.expectation(lambda nodes: nodes)[0] if density else math.nan
+    if jacobian.weights.centred and density is not None:
+        trace, _ = density.expectation(lambda nodes: nodes)
     return FisherSpectrum(
         eigenvalues=values.to(device),
         trace=trace,
@@ -140,6 +140,7 @@ def exact_trace(jacobian: WeightedJacobian) -> float:
             for term in stage.rule.gram_terms(stage.module, trace.saved[index], cotangents, parameters):
                 own = term.offset if term.samples is None else term.samples.square().sum(dim=1) + term.offset
                 total += float((term.cotangents.square().sum(dim=(0, 2)) * own).sum())
+        check_gradients(torch.tensor(total))
         return total
 
     return math.fsum(jacobian.workers.run(task, pieces(n, max(1, TRACE_ROWS // k))))

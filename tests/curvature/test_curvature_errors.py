@@ -96,3 +96,21 @@ def test_other_refusals() -> None:
         fisher_spectrum(nn.Sequential(nn.Tanh()), inputs)
     with pytest.raises(ValueError, match="workers"):
         fisher(network, inputs, workers=0)
+
+
+def test_overflow_of_the_gradients_alone() -> None:
+    """A tiny and a huge layer: the outputs are of moderate size, the gradient of the first layer is not."""
+    network = dense_network([6, 6, 6, 4], "linear", bias=False)
+    with torch.no_grad():
+        network[0].weight.mul_(1e-200)
+        network[2].weight.mul_(1e180)
+    for options in ({}, {"layers": "summary"}, {"method": "lanczos"}):
+        with pytest.raises(NonFiniteNetwork, match="gradients"):
+            fisher(network, samples(3, 6), **options)  # type: ignore[arg-type]
+
+
+def test_shared_parameters_are_refused() -> None:
+    network = dense_network([6, 6, 6, 4])
+    network[2] = network[0]
+    with pytest.raises(UnsupportedLayer, match=r"weight of layer 2 .* shared with weight of layer 0"):
+        fisher_spectrum(network, samples(3, 6))
