@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from isosweep.report import Tables, load_tables, page
+from isosweep.report import Tables, described_figures, load_tables, page
+from isosweep.report.described import Described
 
 from .synthetic import FAILURES, write_tables
 
@@ -38,6 +39,11 @@ def quickstart(quickstart_folder: Path) -> Tables:
 @pytest.fixture(scope="session")
 def quickstart_page(quickstart: Tables) -> str:
     return page(quickstart)
+
+
+@pytest.fixture(scope="session")
+def quickstart_figures(quickstart: Tables) -> dict[str, Described]:
+    return described_figures(quickstart)
 
 
 def _unavailable() -> str | None:

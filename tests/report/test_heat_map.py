@@ -11,19 +11,31 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isosweep.report import Tables, described_figures, load_tables
-from isosweep.report.cells import edges
+from isosweep.report import Tables, load_tables
+from isosweep.report.axes import roles
+from isosweep.report.cells import MEASURES, cells_of, edges
+from isosweep.report.described import Described
+from isosweep.report.drawings.heat_map import heat_map
 from isosweep.theory.activations import activation
 from isosweep.theory.mean_field import gradient_multiplier, variance_fixed_point
 
 from .synthetic import write_tables
+
+
+def drawn(tables: Tables, name: str) -> Described:
+    """One heat map, without the other figures."""
+    measure = next(measure for measure in MEASURES if measure.name == name)
+    figure = heat_map(cells_of(tables, roles(tables)), measure)
+    assert figure is not None
+    return figure
+
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 def test_a_cell_with_one_seed_is_the_tables_number_to_the_bit(tmp_path: Path) -> None:
     tables = load_tables(write_tables(tmp_path, {"depth": [4, 16], "gain": [0.9, 1.0], "seed": [3]}))
-    figure = described_figures(tables)["fisher_lambda_max"]
+    figure = drawn(tables, "fisher_lambda_max")
     for row in figure.data.to_dict("records"):
         runs = tables.runs[(tables.runs["depth"] == int(row["depth"])) & (tables.runs["gain"] == row["gain"])]
         assert row["median"] == runs["fisher_lambda_max"].iloc[0]
@@ -33,7 +45,7 @@ def test_a_cell_with_one_seed_is_the_tables_number_to_the_bit(tmp_path: Path) ->
 @pytest.mark.parametrize("seeds", [3, 4])
 def test_the_median_and_the_range_are_over_the_seeds(tmp_path: Path, seeds: int) -> None:
     tables = load_tables(write_tables(tmp_path, {"gain": [1.0, 1.1], "seed": list(range(seeds))}))
-    rows = described_figures(tables)["fisher_trace"].data.set_index("gain")
+    rows = drawn(tables, "fisher_trace").data.set_index("gain")
     for gain, group in tables.runs.groupby("gain"):
         values = np.sort(group["fisher_trace"].to_numpy())
         middle = values[1] if seeds == 3 else math.sqrt(values[1] * values[2])
@@ -45,7 +57,7 @@ def test_the_median_and_the_range_are_over_the_seeds(tmp_path: Path, seeds: int)
 def test_two_of_five_seeds_failed_says_three(tmp_path: Path) -> None:
     axes = {"depth": [4, 8], "gain": [1.0, 1.1], "seed": [0, 1, 2, 3, 4]}
     tables = load_tables(write_tables(tmp_path, axes, statuses={1: ("failed", "x"), 4: ("oom", "y")}))
-    figure = described_figures(tables)["fisher_lambda_max"]
+    figure = drawn(tables, "fisher_lambda_max")
     assert sorted(figure.data["n"]) == [3, 5, 5, 5]
     assert "4 cells of 5 seeds, n = 3 to 5 with a value" in figure.caption
     spec = figure.chart.to_dict()
@@ -65,23 +77,23 @@ def test_two_of_five_seeds_failed_says_three(tmp_path: Path) -> None:
 def test_the_critical_line_lies_where_chi_is_one(tmp_path: Path, name: str, bias: float, slope: float | None) -> None:
     fixed = {"activation": name, "bias_std": bias, "negative_slope": slope}
     tables = load_tables(write_tables(tmp_path, {"depth": [4, 8], "gain": [0.5, 1.0, 2.0], "seed": [0]}, fixed=fixed))
-    drawn = described_figures(tables)["fisher_lambda_max"].data["critical"].dropna().unique()
-    assert len(drawn) == 1
+    gains = drawn(tables, "fisher_lambda_max").data["critical"].dropna().unique()
+    assert len(gains) == 1
     phi = activation(name, slope)
-    fixed_point = variance_fixed_point(phi, float(drawn[0]), bias)
+    fixed_point = variance_fixed_point(phi, float(gains[0]), bias)
     q = 1.0 if phi.homogeneous else fixed_point.q_star
     if q == 0:  # without biases the line is at q* = 0, where χ = σ_w² φ'(0)²
-        chi = float(drawn[0]) ** 2 * phi.slope_square_at_zero()
+        chi = float(gains[0]) ** 2 * phi.slope_square_at_zero()
     else:
         assert q is not None
-        chi = gradient_multiplier(phi, q, float(drawn[0]))
+        chi = gradient_multiplier(phi, q, float(gains[0]))
     assert chi == pytest.approx(1, abs=1e-6)
 
 
 def test_no_critical_point_draws_no_line_and_says_why(tmp_path: Path) -> None:
     fixed = {"activation": "relu", "bias_std": 0.1}
     tables = load_tables(write_tables(tmp_path, {"depth": [4, 8], "gain": [1.0, 2.0], "seed": [0]}, fixed=fixed))
-    figure = described_figures(tables)["fisher_lambda_max"]
+    figure = drawn(tables, "fisher_lambda_max")
     assert figure.data["critical"].isna().all()
     assert "There is no critical line for relu" in figure.caption
     assert "dashed" not in figure.caption
@@ -89,7 +101,7 @@ def test_no_critical_point_draws_no_line_and_says_why(tmp_path: Path) -> None:
 
 def test_a_line_outside_the_gains_is_said_not_drawn(tmp_path: Path) -> None:
     tables = load_tables(write_tables(tmp_path, {"depth": [4, 8], "gain": [2.0, 3.0], "seed": [0]}))
-    figure = described_figures(tables)["fisher_lambda_max"]
+    figure = drawn(tables, "fisher_lambda_max")
     assert figure.data["critical"].isna().all()
     assert "outside the gains swept" in figure.caption
 
@@ -99,7 +111,7 @@ def test_zero_and_infinity_are_named_and_nan_is_no_value(tmp_path: Path) -> None
         return runs.assign(fisher_lambda_max=[0.0, math.inf, math.nan, 2.0])
 
     tables = load_tables(write_tables(tmp_path, {"gain": [0.9, 1.0, 1.1, 1.2], "seed": [0]}, edit=edit))
-    figure = described_figures(tables)["fisher_lambda_max"]
+    figure = drawn(tables, "fisher_lambda_max")
     assert list(figure.data["shown"]) == ["0", "infinite", "no value", "2"]
     assert list(figure.data["n"]) == [1, 1, 0, 1]
     assert "Medians that are exactly 0 and infinite have no place on the scale" in figure.caption
@@ -110,7 +122,7 @@ def test_numbers_beyond_float64_are_shown_by_their_logarithm(tmp_path: Path) -> 
         return runs.assign(jacobian_s_max=math.inf, jacobian_log_s_max=5000 * math.log(10))
 
     tables = load_tables(write_tables(tmp_path, {"gain": [1.0, 1.1], "seed": [0]}, edit=edit))
-    assert set(described_figures(tables)["jacobian_s_max"].data["shown"]) <= {"1e+5000", "10e+4999", "1e5000"}
+    assert set(drawn(tables, "jacobian_s_max").data["shown"]) <= {"1e+5000", "10e+4999", "1e5000"}
 
 
 def test_cells_meet_half_way_on_either_scale() -> None:
@@ -122,14 +134,14 @@ def test_cells_meet_half_way_on_either_scale() -> None:
 
 def test_the_figure_is_the_stored_one_in_data_and_encodings(quickstart: Tables) -> None:
     """ISOSWEEP_WRITE_GOLDEN=1 stores it anew: look at the difference before it is committed."""
-    spec = json.loads(json.dumps(described_figures(quickstart)["fisher_lambda_max"].chart.to_dict()))
+    spec = json.loads(json.dumps(drawn(quickstart, "fisher_lambda_max").chart.to_dict()))
     path = GOLDEN / "fisher_lambda_max.json"
     if os.environ.get("ISOSWEEP_WRITE_GOLDEN") == "1":
         GOLDEN.mkdir(exist_ok=True)
         path.write_text(json.dumps(spec, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
     stored = json.loads(path.read_text(encoding="utf-8"))
-    for drawn, kept in zip(spec.pop("data")["values"], stored.pop("data")["values"], strict=True):
-        assert drawn == {key: pytest.approx(v, rel=1e-9) if isinstance(v, float) else v for key, v in kept.items()}
+    for row, kept in zip(spec.pop("data")["values"], stored.pop("data")["values"], strict=True):
+        assert row == {key: pytest.approx(v, rel=1e-9) if isinstance(v, float) else v for key, v in kept.items()}
     spec.pop("$schema"), stored.pop("$schema")
     # Colours end at the data's own ends, which libm may move in the last digit.
     domains = [s["spec"]["layer"][0]["encoding"]["color"]["scale"].pop("domain") for s in (spec, stored)]

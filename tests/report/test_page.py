@@ -17,6 +17,7 @@ import pyarrow.parquet
 import pytest
 
 from isosweep.report import Tables, TablesError, described_figures, figures, load_tables, page, text_summary
+from isosweep.report.described import Described
 
 from . import odd
 from .odd import ODD
@@ -45,17 +46,17 @@ def test_the_page_tells_what_was_run(quickstart_page: str) -> None:
     assert "All runs here are of one class." in body
 
 
-def test_every_figure_has_caption_alternative_and_numbers(quickstart: Tables) -> None:
-    for name, figure in described_figures(quickstart).items():
+def test_every_figure_has_caption_alternative_and_numbers(quickstart_figures: dict[str, Described]) -> None:
+    for name, figure in quickstart_figures.items():
         assert figure.caption.endswith("."), name
         assert len(figure.caption) > 80, name
         assert figure.alternative.endswith("."), name
         assert len(figure.data), name
 
 
-def test_a_notebook_gets_the_same_charts(quickstart: Tables) -> None:
+def test_a_notebook_gets_the_same_charts(quickstart: Tables, quickstart_figures: dict[str, Described]) -> None:
     charts = figures(quickstart)
-    assert list(charts) == list(described_figures(quickstart))
+    assert list(charts) == list(quickstart_figures)
     for name, chart in charts.items():
         spec = chart.to_dict()
         assert spec["description"], name
@@ -97,8 +98,9 @@ def test_markup_is_escaped_everywhere(tmp_path: Path) -> None:
 def test_mixed_environments_are_warned_of(tmp_path: Path) -> None:
     tables = load_tables(odd.mixed(tmp_path))
     warning = "2 environment classes are mixed (6 runs in aaaa and 6 runs in bbbb)"
-    assert warning in page(tables)
-    assert "2 versions of the code (c1 and c2)" in page(tables)
+    text = page(tables)
+    assert warning in text
+    assert "2 versions of the code (c1 and c2)" in text
     assert warning in " ".join(text_summary(tables, width=400).split())
 
 
@@ -146,7 +148,7 @@ for path in sorted(write_figures(load_tables(folder), out, ("svg", "png"))):
 
 
 def test_the_same_bytes_under_any_hash_seed(tmp_path: Path) -> None:
-    tables = odd.one_gain(tmp_path / "tables")
+    tables = odd.one_run(tmp_path / "tables")
     # Side by side: most of the time goes into starting vl-convert.
     programs = [
         subprocess.Popen(
