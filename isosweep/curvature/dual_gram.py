@@ -131,20 +131,26 @@ class DualAccumulator:
         """Adds a layer's matrix; the work may wait until `LAYER_GROUP` terms are there."""
         self._pending.extend(layer.terms)
         if len(self._pending) >= LAYER_GROUP:
-            self.flush()
+            self._start_pending()
 
     def flush(self) -> None:
         """Does the work that waits."""
+        self._start_pending()
+        self._workers.finish()
+
+    def _start_pending(self) -> None:
+        """Hands the pending terms' tiles out: they are summed while the next layer's cotangents are pulled back."""
         pending, self._pending = self._pending, []
         if not pending:
             return
+        # Running the factors' tasks first ends those of the group before, so that every tile is summed in order.
         factors = self._sample_factors(pending)
 
         def task(tile: Tile) -> None:
             for term, factor in zip(pending, factors, strict=True):
                 self._add_tile(tile, term, factor, self.matrix)
 
-        self._workers.run(task, self._tiles)
+        self._workers.defer(task, self._tiles)
 
     def add_alone(self, layer: LayerTerms, block: Tensor) -> None:
         """Writes the layer's own matrix, both triangles, into `block` (R, R), and adds it to the sum."""

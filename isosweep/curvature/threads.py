@@ -77,6 +77,10 @@ def single_threaded() -> Iterator[None]:
         _BLAS.leave()
 
 
+def _nothing(_: object) -> None:
+    """For a run without tasks of its own."""
+
+
 def _pin_worker() -> None:
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
@@ -93,6 +97,7 @@ class Workers:
             raise ValueError(f"workers must be at least 1, got {count}")
         self.count = count
         self._pool: ThreadPoolExecutor | None = None
+        self._deferred: list[tuple[Callable[[Any], object], Any]] = []
 
     def __enter__(self) -> Workers:
         if self.count > 1:
@@ -110,8 +115,28 @@ class Workers:
         """For a task that runs on a worker already: the work that it hands out, it does itself."""
         return Workers()
 
-    def run(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """`[function(item) for item in items]`, on the workers; the first failure, by order, is raised."""
+    def defer(self, function: Callable[[Item], object], items: Iterable[Item]) -> None:
+        """Tasks that may wait: they are run with those of the next `run`, so that no worker is idle at its end."""
+        self._deferred.extend((function, item) for item in items)
+
+    def run(self, function: Callable[[Item], Result], items: Iterable[Item] = ()) -> list[Result]:
+        """`[function(item) for item in items]`, on the workers; the first failure, by order, is raised.
+
+        All that was deferred is done too when it returns.
+        """
+        deferred, self._deferred = self._deferred, []
         if self._pool is None:
-            return [function(item) for item in items]
-        return list(self._pool.map(function, items))
+            results = [function(item) for item in items]
+            for waiting, item in deferred:
+                waiting(item)
+            return results
+        futures = [self._pool.submit(function, item) for item in items]
+        others = [self._pool.submit(waiting, item) for waiting, item in deferred]
+        results = [future.result() for future in futures]
+        for other in others:
+            other.result()
+        return results
+
+    def finish(self) -> None:
+        """Does all that was deferred."""
+        self.run(_nothing)

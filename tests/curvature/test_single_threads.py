@@ -93,3 +93,19 @@ def test_workers_of_a_measurement_do_not_change_bits_in_process() -> None:
     assert torch.equal(one, two)
     first, second = (jacobian_spectrum(network, inputs[:9], workers=count).log_singular_values for count in (1, 3))
     assert hashlib.sha256(first.numpy()).digest() == hashlib.sha256(second.numpy()).digest()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_deferred_tasks_are_done_with_the_next_run(count: int) -> None:
+    done: list[int] = []
+    with Workers(count) as crew:
+        crew.defer(done.append, range(5))
+        assert done == []
+        assert crew.run(lambda x: x + 1, [1, 2]) == [2, 3]
+        assert sorted(done) == list(range(5))
+        crew.defer(done.append, [5])
+        crew.finish()
+        assert len(done) == 6
+        crew.defer(lambda x: 1 // x, [0])
+        with pytest.raises(ZeroDivisionError):
+            crew.finish()
