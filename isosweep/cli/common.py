@@ -159,16 +159,12 @@ def where_filter(conditions: Sequence[str] | None, sweep: Sweep) -> Callable[[di
     from isosweep.sweep.document import parse_value
     from isosweep.sweep.errors import nearest
     from isosweep.sweep.parse import AxisError, parse_axis
+    from isosweep.sweep.settings import ModuleSettings
 
     from .usage import UsageProblem
 
-    known = list(dict.fromkeys(name for run in sweep.runs()[:1000] for name in run.columns))
-    raw: dict[str, Any] = {}
-    for condition in conditions:
-        key, equals, value = condition.partition("=")
-        if not equals:
-            raise UsageProblem(f"--where {condition}: expected KEY=VALUE, for example depth=64")
-        raw[key.strip()] = parse_value(value, f"--where {condition}")
+    known = list(dict.fromkeys(name for run in sweep.runs() for name in run.columns))
+    arguments = {name for run in sweep.runs() if isinstance(run.network, ModuleSettings) for name in run.columns}
 
     def resolve(name: str) -> str:
         if name not in known:
@@ -179,15 +175,45 @@ def where_filter(conditions: Sequence[str] | None, sweep: Sweep) -> Callable[[di
         return name
 
     def parse(name: str, value: Any) -> tuple[Any, ...]:
+        if value is None:
+            return (None,)
         try:
-            return parse_axis(name, value)
+            # an argument of a user's own network may be called as an axis of a dense one, and hold something else
+            return parse_axis(f"argument {name}" if name in arguments and name not in _SHARED else name, value)
         except AxisError as error:
             raise ConditionError((), str(error) + (f"; expected {error.expected}" if error.expected else "")) from None
 
-    try:
-        return compile_condition(raw, resolve, parse)
-    except ConditionError as error:
-        raise UsageProblem(f"--where: {error}") from None
+    tests = []
+    for condition in conditions:
+        key, equals, text = condition.partition("=")
+        if not equals:
+            raise UsageProblem(f"--where {condition}: expected KEY=VALUE, for example depth=64")
+        value = parse_value(text, f"--where {condition}")
+        # the column gain always holds the number; the word is in gain_rule
+        name = "gain_rule" if key.strip() == "gain" and value == "critical" else key.strip()
+        try:
+            tests.append(compile_condition({name: value}, resolve, parse))
+        except ConditionError as error:
+            raise UsageProblem(f"--where {condition}: {error}") from None
+    return lambda columns: all(test(columns) for test in tests)
+
+
+# Columns that every run has, whatever its network.
+_SHARED = frozenset(
+    [
+        "data",
+        "data_samples",
+        "data_scale",
+        "data_inputs",
+        "data_classes",
+        "fisher_samples",
+        "fisher_likelihood",
+        "fisher_layers",
+        "jacobian_samples",
+        "dtype",
+        "seed",
+    ]
+)
 
 
 def exit_code(states: dict[str, RunState]) -> ExitCode:

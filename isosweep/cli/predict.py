@@ -26,7 +26,7 @@ def _number(text: str, option: str) -> float:
 def _show(prediction: dict[str, Any]) -> None:
     for name, value in prediction.items():
         if name != "notes":
-            typer.echo(f"{name:18} {'—' if value is None else f'{value:.10g}' if isinstance(value, float) else value}")
+            typer.echo(f"{name:21} {'—' if value is None else f'{value:.10g}' if isinstance(value, float) else value}")
     for note in prediction["notes"]:
         typer.echo(f"note: {note}")
 
@@ -110,7 +110,7 @@ def command(
     built, torch is not loaded.
     """
     if spec is not None:
-        if activation is not None or gain is not None or q_star is not None:
+        if any(option is not None for option in (activation, gain, q_star, bias_std, depth, width)):
             raise UsageProblem("give a sweep file, or a network by --activation and --gain or --q-star, not both")
         _sweep_table(spec, set_, json_)
         return

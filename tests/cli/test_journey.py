@@ -18,6 +18,10 @@ def test_from_a_sweep_file_to_a_page(command: Command) -> None:
     assert command.json("status", "tiny.yaml", "--where", "depth=3")["runs"] == 2
     assert command.json("status", "tiny.yaml", "--where", "depth={min: 3}", "--where", "seed=1")["runs"] == 1
 
+    assert command.json("status", "tiny.yaml", "--where", "seed={min: 0}", "--where", "seed={max: 0}")["runs"] == 2
+    assert command.json("status", "tiny.yaml", "--where", "gain_rule=null")["runs"] == 4
+    assert command.json("status", "tiny.yaml", "--where", "gain=critical")["runs"] == 0
+
     page = command.run("report", "tiny.yaml", "--tables", "tables", "--figures", "figures", "--format", "svg,png")
     assert "tiny.html" in page.stderr
     html = (command.folder / "tiny.html").read_text()
