@@ -99,8 +99,8 @@ def theory_columns(
         kind,
     )
     p = predict_network(network)
-    # What `predict` says of Karakida's own Fisher law, weights only, is no reason here.
-    reasons = [note for note in p.notes if not note.startswith("fisher_")]
+    # The columns have the run's own Fisher law, and their own reasons for it.
+    reasons = [note for note in p.notes if not note.startswith(("fisher_", "run_fisher_"))]
     for name in ("q_star", "chi", "c_star", "xi_q", "xi_c", "xi_grad", "phase", "kappa_1", "kappa_2"):
         row[f"theory_{name}"] = getattr(p, name)
     try:

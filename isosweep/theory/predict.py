@@ -36,6 +36,9 @@ own spread.
 """
 
 
+_LARGEST = 1e150  # gains and biases whose squares are still numbers
+
+
 @dataclass(frozen=True)
 class Network:
     """What a prediction depends on.
@@ -87,10 +90,12 @@ class Prediction:
         fisher_mean: mean eigenvalue, Karakida's κ_1 C/M (β_1 κ_1/M for a softmax): over the αM² weights of the wide
             limit.
         fisher_lambda_max: the largest eigenvalue, Karakida's αM[((n−1)/n) κ_2 + κ_1/n] (of the C largest, the mean, for
-            a Gaussian likelihood). Runs count biases too and are predicted by `fisher_sums`, which differs by O(1/M); a
-            note has its value where that is above 1 %.
+            a Gaussian likelihood).
         kappa_1, kappa_2: Karakida's layer sums.
         learning_rate_max: 2/λ_max.
+        run_fisher_lambda_max, run_fisher_trace: of the matrix that a run measures, in which biases are parameters too
+            (`fisher_sums`). They differ from Karakida's by O(1/M), which is much where the signal dies out; a note says
+            so above 1 %.
         notes: why a field is empty, and under which conditions the others hold.
     """
 
@@ -110,6 +115,8 @@ class Prediction:
     kappa_1: float | None
     kappa_2: float | None
     learning_rate_max: float | None
+    run_fisher_lambda_max: float | None
+    run_fisher_trace: float | None
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -177,8 +184,12 @@ def predict(
         raise ValueError(f"the inputs' mean square must be above 0 and finite, not {input_mean_square!r}")
     if not abs(input_correlation) <= 1:
         raise ValueError(f"the inputs' correlation must be between -1 and 1, not {input_correlation!r}")
-    if not (math.isfinite(sigma_w) and sigma_w > 0):
-        raise ValueError(f"the gain σ_w must be above 0 and finite, not {sigma_w!r}")
+    if not (0 < sigma_w < _LARGEST):
+        raise ValueError(f"the gain σ_w must be above 0 and below {_LARGEST:g}, or σ_w² overflows; not {sigma_w!r}")
+    if sigma_b is not None and not (0 <= sigma_b < _LARGEST):
+        raise ValueError(f"σ_b must be 0 or above and below {_LARGEST:g}, or σ_b² overflows; not {sigma_b!r}")
+    if likelihood == "categorical" and outputs < 2:
+        raise ValueError(f"a categorical likelihood needs 2 outputs or more, not {outputs}")
     network = Network(
         phi,
         float(sigma_w),
@@ -295,14 +306,14 @@ def predict_network(network: Network) -> Prediction:
                     f"at depth {n.depth} and width {n.width}"
                 )
         except (ValueError, OverflowError) as error:
-            notes.append(f"Jacobian: {error}")
-    mean = top = kappa_1 = kappa_2 = rate = None
+            notes.append(f"Jacobian: {_words(error)}")
+    mean = top = kappa_1 = kappa_2 = rate = run_top = run_trace = None
     if not n.activation.discontinuous:
         try:
             kappa_1, kappa_2, mean, top, rate = _fisher(n, notes)
-            _with_biases(n, top, notes)
+            run_top, run_trace = _with_biases(n, top, notes)
         except (ValueError, OverflowError) as error:
-            notes.append(f"Fisher: {error}")
+            notes.append(f"Fisher: {_words(error)}")
     return Prediction(
         n.sigma_w,
         n.sigma_b,
@@ -320,6 +331,8 @@ def predict_network(network: Network) -> Prediction:
         kappa_1,
         kappa_2,
         rate,
+        run_top,
+        run_trace,
         tuple(notes),
     )
 
@@ -370,8 +383,8 @@ def _fisher(n: Network, notes: list[str]) -> tuple[float | None, ...]:
     return one, two, mean, top, 2 / top
 
 
-def _with_biases(n: Network, top: float | None, notes: list[str]) -> None:
-    """A note where what a run measures, biases counted, is not what Karakida's weights say."""
+def _with_biases(n: Network, top: float | None, notes: list[str]) -> tuple[float | None, float | None]:
+    """λ_max and trace as a run measures them, with a note where they are not what Karakida's weights alone say."""
     found = measured_fisher(
         n.activation,
         n.sigma_w,
@@ -385,11 +398,20 @@ def _with_biases(n: Network, top: float | None, notes: list[str]) -> None:
         mean_square=n.mean_square,
         correlation=n.correlation,
     )
-    if found.outlier and (top is None or abs(found.lambda_max - top) > 0.01 * top):
+    if not found.outlier:
+        notes.append("run_fisher_lambda_max: no outlier to predict, the random products of the inputs set it")
+        return None, found.trace
+    if top is not None and abs(found.lambda_max - top) > 0.01 * top:
         notes.append(
-            f"fisher_lambda_max: with the biases, which a run counts as parameters, it is {found.lambda_max:.6g} "
-            f"and the trace {found.trace:.6g}"
+            "fisher_lambda_max: Karakida's, of the weights alone; with the biases, which a run counts, it is another "
+            "(run_fisher_lambda_max)"
         )
+    return found.lambda_max, found.trace
+
+
+def _words(error: Exception) -> str:
+    """Python's own OverflowError is a number and a phrase of the C library."""
+    return "the numbers leave float64" if len(error.args) != 1 else str(error)
 
 
 def predicted_law(network: Network, finite_width: bool = False) -> JacobianLaw | None:

@@ -33,6 +33,8 @@ FIELDS = [
     "kappa_1",
     "kappa_2",
     "learning_rate_max",
+    "run_fisher_lambda_max",
+    "run_fisher_trace",
     "notes",
 ]
 
@@ -54,6 +56,8 @@ def test_karakida_through_predict() -> None:
     p = predict("tanh", sigma_w=math.sqrt(3), sigma_b=0.8, depth=2, width=1000, samples=100, outputs=2)
     assert p.fisher_lambda_max == pytest.approx(253.968, abs=2e-3)
     assert p.learning_rate_max == pytest.approx(2 / 253.968, rel=1e-5)
+    assert p.run_fisher_lambda_max == pytest.approx(255.8517, abs=1e-3)  # biases counted: 0.7 % more
+    assert not any("fisher_lambda_max" in n for n in p.notes)
     softmax = predict(
         "tanh", sigma_w=math.sqrt(3), sigma_b=0.8, depth=2, width=1000, outputs=2, likelihood="categorical"
     )
@@ -93,6 +97,11 @@ def test_notes_on_what_holds_only_in_the_limit() -> None:
     assert any("finite width dominates" in n for n in predict("tanh", q_star=8.0, depth=200, width=400).notes)
     assert any("unstable" in n for n in predict("gelu", q_star=0.5, depth=20, width=400).notes)
     assert any("κ_2 is 0" in n for n in predict("tanh", sigma_w=1.2, depth=4, width=100).notes)
+    deep = predict("tanh", q_star=1 / 64, depth=200, width=400)
+    assert any("of the weights alone" in n for n in deep.notes)
+    assert deep.run_fisher_lambda_max is not None
+    assert deep.fisher_lambda_max is not None
+    assert deep.run_fisher_lambda_max > 5 * deep.fisher_lambda_max
     step = custom_activation(np.sign, np.zeros_like, discontinuities=(0.0,), odd=True)
     p = predict(step, sigma_w=1.0, depth=4, width=100)
     assert p.chi is None
