@@ -84,23 +84,42 @@ class Chain:
         Raises:
             NonFiniteNetwork: an output is NaN or infinite; names the first stage where that happened.
         """
-        pieces = torch.split(inputs, SAMPLE_SHARD)
-        crew = workers or Workers()
-        traces = crew.run(self._forward_shard, pieces)
-        if len(traces) == 1:
-            return traces[0]
-        saved = crew.run(torch.cat, zip(*(trace.saved for trace in traces), strict=True))
-        return Trace(torch.cat([trace.outputs for trace in traces]), tuple(saved))
+        count = len(inputs)
+        if count <= SAMPLE_SHARD:
+            outputs, kept = self._forward_shard(inputs)
+            return Trace(outputs, tuple(kept))
+        # Every shard writes what it saves to its place, so that nothing is held twice.
+        saved = tuple(inputs.new_empty(count, width) for width in self.widths(inputs.shape[1]))
+        outputs = inputs.new_empty(count, self.outputs)
 
-    def _forward_shard(self, inputs: Tensor) -> Trace:
-        saved = []
-        x = inputs
+        def task(start: int) -> None:
+            rows = slice(start, min(start + SAMPLE_SHARD, count))
+            outputs[rows], _ = self._forward_shard(inputs[rows], tuple(tensor[rows] for tensor in saved))
+
+        (workers or Workers()).run(task, range(0, count, SAMPLE_SHARD))
+        return Trace(outputs, saved)
+
+    def widths(self, inputs: int) -> tuple[int, ...]:
+        """The width of every stage's inputs, which is that of what it saves."""
+        result, width = [], inputs
         for stage in self.stages:
+            result.append(width)
+            width = stage.module.out_features if isinstance(stage.module, nn.Linear) else width
+        return tuple(result)
+
+    def _forward_shard(self, inputs: Tensor, saved: tuple[Tensor, ...] | None = None) -> tuple[Tensor, list[Tensor]]:
+        """The outputs, and what the stages save: in a list, or copied to `saved`."""
+        kept_all: list[Tensor] = []
+        x = inputs
+        for index, stage in enumerate(self.stages):
             x, kept = stage.rule.apply(stage.module, x)
-            saved.append(kept)
+            if saved is None:
+                kept_all.append(kept)
+            else:
+                saved[index].copy_(kept)
         if not torch.isfinite(x).all():
             raise NonFiniteNetwork(self._first_non_finite(inputs))
-        return Trace(x, tuple(saved))
+        return x, kept_all
 
     def pre_activations(self, inputs: Tensor) -> Iterator[tuple[str, Tensor]]:
         """The name and the outputs h (n, width) of every dense layer, in order: the bits of `forward`.

@@ -5,7 +5,7 @@ dense layer adds K^l_(ia),(jb) = (x_i^{l−1}·x_j^{l−1} + 1)(c^l_ia · c^l_jb
 own diagonal block. So J, of R × P entries, is never formed.
 
 A layer's Gram matrix is taken in the same visit that pulls its cotangents back: they are needed for both and dropped
-after. Extra memory: the activations, R·w for each of `LAYER_GROUP` + 1 layers, and R².
+after. Extra memory: the activations, R·w for each of 2·`LAYER_GROUP` + 1 layers, and R².
 
 Operations: L·R²·w + 2(L − 1)·R·w² (ENGINE.md), all in matrix products on tiles that fit a core's cache, where the
 element-wise product with the samples' factor is added while they are there.
@@ -28,7 +28,7 @@ from isosweep.curvature.tiles import BLOCK_ROWS, GPU_BLOCK_ROWS, RowBlock, Tile,
 __all__ = ["LAYER_GROUP", "DualAccumulator", "LayerTerms", "layer_terms", "pull_back_all"]
 
 # Layers whose cotangents are held together, so that a tile of the sum is read and written once for all of them.
-LAYER_GROUP = 4
+LAYER_GROUP = 2
 # With fewer samples than this, a broadcast over n × n blocks is slower than repeating the block.
 SMALL_SAMPLES = 16
 

@@ -16,7 +16,7 @@ from isosweep.curvature.explicit import explicit_spectrum
 from isosweep.curvature.layers import Parameters
 from isosweep.curvature.likelihoods import Likelihood
 from isosweep.curvature.matrix_free import matrix_free_spectrum
-from isosweep.curvature.memory import Problem, choose_method, stage_widths
+from isosweep.curvature.memory import Problem, choose_method
 from isosweep.curvature.output_weights import FisherKind, check_kind, output_weights, rows_per_sample
 from isosweep.curvature.spectra import FisherSpectrum
 from isosweep.curvature.threads import Workers, single_threaded
@@ -153,5 +153,5 @@ def fisher_per_input(
 
 def _problem(chain: Chain, inputs: Tensor, per_sample: int, parameters: Parameters) -> Problem:
     count = sum(stage.rule.parameter_count(stage.module, parameters) for stage in chain.stages)
-    widths = stage_widths(chain, inputs.shape[1])
+    widths = chain.widths(inputs.shape[1])
     return Problem(len(inputs), per_sample * len(inputs), count, widths, inputs.element_size())

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from isosweep.curvature.chain import Chain
 from isosweep.curvature.dual_gram import LAYER_GROUP
 from isosweep.curvature.errors import BudgetTooSmall, CurvatureError
 
@@ -39,21 +38,12 @@ class Problem:
     itemsize: int
 
 
-def stage_widths(chain: Chain, inputs: int) -> tuple[int, ...]:
-    """What each stage saves per sample: the width of its inputs."""
-    widths, width = [], inputs
-    for stage in chain.stages:
-        widths.append(width)
-        width = getattr(stage.module, "out_features", width)
-    return tuple(widths)
-
-
 def dual_bytes(problem: Problem, layers: bool) -> int:
-    """Activations, the cotangents of a group of layers, K and the eigensolver's copy; two more R² for the layers'
+    """Activations, the cotangents of two groups of layers, K and the eigensolver's copy; two more R² for the layers'
     own.
     """
     squares = 4 if layers else 2
-    cotangents = (LAYER_GROUP + 2) * problem.rows * max(problem.widths)
+    cotangents = (2 * LAYER_GROUP + 2) * problem.rows * max(problem.widths)
     return problem.itemsize * (problem.samples * sum(problem.widths) + cotangents + squares * problem.rows**2)
 
 

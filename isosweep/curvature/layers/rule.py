@@ -49,7 +49,7 @@ class Rule(ABC):
 
     @abstractmethod
     def apply(self, module: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, in) → the outputs (n, out), and `saved`, whose first dimension is n."""
+        """(n, in) → the outputs (n, out), and `saved`, of the inputs' shape."""
 
     @abstractmethod
     def pull_back(self, module: nn.Module, saved: Tensor, cotangents: Tensor, out: Tensor) -> None:
