@@ -15,7 +15,7 @@ from isosweep.curvature.threads import Workers
 __all__ = ["Chain", "Stage", "Trace", "chain_of", "check_gradients"]
 
 # Samples that pass forward together, whatever the number of workers: a constant of the measurement.
-SAMPLE_SHARD = 160
+SAMPLE_SHARD = 64
 
 
 @dataclass(frozen=True)
