@@ -110,16 +110,16 @@ def softmax_lambda_max(p: Array, kappa_1: float, kappa_2: float, alpha_width: fl
 
 
 @lru_cache(maxsize=64)
-def _standard_draws(samples: int, outputs: int) -> tuple[Array, Array]:
+def _standard_draws(samples: int, outputs: int, draws: int) -> tuple[Array, Array]:
     generator = np.random.Generator(np.random.Philox(key=[samples, outputs]))
-    return generator.standard_normal((_DRAWS, 1, outputs)), generator.standard_normal((_DRAWS, samples, outputs))
+    return generator.standard_normal((draws, 1, outputs)), generator.standard_normal((draws, samples, outputs))
 
 
-def drawn_probabilities(variance: float, covariance: float, samples: int, outputs: int) -> Array:
+def drawn_probabilities(variance: float, covariance: float, samples: int, outputs: int, draws: int = _DRAWS) -> Array:
     """(draws, n, C) softmax outputs of logits with this variance, and this covariance between samples; the same draws
     each time.
     """
-    shared, own = _standard_draws(samples, outputs)
+    shared, own = _standard_draws(samples, outputs, draws)
     common = min(max(covariance, 0.0), variance)
     return _softmax(math.sqrt(common) * shared + math.sqrt(variance - common) * own)
 
