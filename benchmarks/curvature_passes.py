@@ -23,7 +23,7 @@ from curvature_networks import chaotic_tanh, gaussian_inputs
 from isosweep.curvature.chain import chain_of
 from isosweep.curvature.dual_gram import LAYER_GROUP, DualAccumulator, layer_terms
 from isosweep.curvature.output_weights import output_weights
-from isosweep.curvature.threads import Workers, single_threaded
+from isosweep.threads import Workers, single_threaded
 
 
 def run(passes: int, depth: int, width: int, samples: int) -> str:

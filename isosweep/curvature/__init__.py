@@ -15,7 +15,7 @@ from isosweep.curvature.partial_jacobians import PartialNorms, partial_jacobian_
 from isosweep.curvature.spectra import BlockSpectrum, FisherSpectrum
 from isosweep.curvature.spectral_density import SpectralDensity
 from isosweep.curvature.statistics import ForwardStatistics, forward_statistics
-from isosweep.curvature.threads import single_threaded
+from isosweep.threads import single_threaded
 
 __all__ = [
     "BlockSpectrum",

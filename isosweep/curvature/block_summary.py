@@ -19,6 +19,7 @@ __all__ = ["BlockSummarizer", "inertia_rank", "rank_threshold"]
 
 # Krylov dimension after which the eigenvalues themselves are cheaper than more steps.
 MOST_STEPS = 150
+_TINY = 1e-140
 
 
 def rank_threshold(lambda_max: float, rows: int, dtype: torch.dtype) -> float:
@@ -38,7 +39,8 @@ def inertia_rank(matrix: Tensor, threshold: float, may_be_definite: bool = True)
         _, failed = torch.linalg.cholesky_ex(shifted)
         if not failed:
             return matrix.shape[0]
-    factor, pivots = torch.linalg.ldl_factor(shifted)
+    # _ex, since a pivot of exactly 0 (a saturated softmax) is no failure: it counts as not positive.
+    factor, pivots, _ = torch.linalg.ldl_factor_ex(shifted)
     # A 2 × 2 pivot block is marked by two negative entries and is indefinite: one positive, one negative eigenvalue.
     single = pivots > 0
     return int((factor.diagonal()[single] > 0).sum()) + int((~single).sum()) // 2
@@ -71,6 +73,10 @@ class BlockSummarizer:
         trace = float(matrix.diagonal().sum())
         if trace <= 0:
             return 0.0, 0.0, 0
+        if trace < _TINY:
+            # below it squares and thresholds underflow; the scaled matrix has the same rank
+            lambda_max, _, rank = self(matrix / trace)
+            return lambda_max * trace, trace, rank
         lambda_max, rows = self.largest(matrix), matrix.shape[0]
         # A layer next to one of lower rank seldom has full rank: the attempt at a Cholesky factorisation is saved.
         rank = inertia_rank(matrix, rank_threshold(lambda_max, rows, matrix.dtype), self._last_was_full)

@@ -17,7 +17,7 @@ from isosweep.curvature.fisher import fisher
 from isosweep.curvature.layers import GramTerm
 from isosweep.curvature.likelihoods import Likelihood
 from isosweep.curvature.output_weights import check_kind, output_weights
-from isosweep.curvature.threads import Workers, single_threaded
+from isosweep.threads import Workers, single_threaded
 
 __all__ = ["FisherBounds", "fisher_bounds"]
 

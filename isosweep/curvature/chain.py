@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from isosweep.curvature.errors import CurvatureError, MixedTensors, NonFiniteNetwork, ShapeMismatch, UnsupportedLayer
 from isosweep.curvature.layers import Rule, rule_for, supported_layers
-from isosweep.curvature.threads import Workers
+from isosweep.threads import Workers
 
 __all__ = ["Chain", "Stage", "Trace", "chain_of", "check_gradients"]
 

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from isosweep.curvature.chain import Chain, Stage, Trace
 from isosweep.curvature.layers import GramTerm, Parameters
-from isosweep.curvature.threads import Workers
 from isosweep.curvature.tiles import BLOCK_ROWS, GPU_BLOCK_ROWS, RowBlock, Tile, row_blocks, tiles
+from isosweep.threads import Workers
 
 __all__ = ["LAYER_GROUP", "DualAccumulator", "LayerTerms", "layer_terms", "pull_back_all"]
 

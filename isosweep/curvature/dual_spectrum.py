@@ -14,9 +14,9 @@ from isosweep.curvature.centring import centred_dual, unit_cotangents
 from isosweep.curvature.chain import check_gradients
 from isosweep.curvature.dual_gram import DualAccumulator, layer_terms
 from isosweep.curvature.spectra import BlockSpectrum, FisherSpectrum, error_units, first, numerical_rank
-from isosweep.curvature.threads import Workers
 from isosweep.curvature.two_stage_eigenvalues import TWO_STAGE_ROWS, two_stage_eigenvalues
 from isosweep.curvature.weighted_jacobian import WeightedJacobian
+from isosweep.threads import Workers
 
 __all__ = ["dual_eigenvalues", "dual_spectrum"]
 

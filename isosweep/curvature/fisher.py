@@ -19,8 +19,8 @@ from isosweep.curvature.matrix_free import matrix_free_spectrum
 from isosweep.curvature.memory import Problem, choose_method
 from isosweep.curvature.output_weights import FisherKind, check_kind, output_weights, rows_per_sample
 from isosweep.curvature.spectra import FisherSpectrum
-from isosweep.curvature.threads import Workers, single_threaded
 from isosweep.curvature.weighted_jacobian import WeightedJacobian
+from isosweep.threads import Workers, single_threaded
 
 __all__ = ["fisher", "fisher_per_input", "fisher_spectrum"]
 

@@ -15,7 +15,7 @@ from isosweep.curvature.graded_qr import graded_triangle
 from isosweep.curvature.graded_svd import LN2, graded_log_singular_values
 from isosweep.curvature.jacobian_factors import Factor, jacobian_factors
 from isosweep.curvature.plain_chain import condition_is_small, plain_singular_values
-from isosweep.curvature.threads import Workers, single_threaded
+from isosweep.threads import Workers, single_threaded
 
 __all__ = ["JacobianSpectrum", "jacobian_spectrum"]
 

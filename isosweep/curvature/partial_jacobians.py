@@ -13,7 +13,7 @@ from isosweep.curvature.errors import CurvatureError
 from isosweep.curvature.graded_svd import LN2
 from isosweep.curvature.jacobian_factors import jacobian_factors
 from isosweep.curvature.plain_chain import partial_products
-from isosweep.curvature.threads import single_threaded
+from isosweep.threads import single_threaded
 
 __all__ = ["PartialNorms", "partial_jacobian_norms"]
 

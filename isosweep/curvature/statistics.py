@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from isosweep.curvature.chain import chain_of
-from isosweep.curvature.threads import single_threaded
+from isosweep.threads import single_threaded
 
 __all__ = ["ForwardStatistics", "forward_statistics"]
 

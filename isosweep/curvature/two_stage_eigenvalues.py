@@ -19,7 +19,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from isosweep.curvature.threads import Workers
+from isosweep.threads import Workers
 
 __all__ = ["TWO_STAGE_ROWS", "two_stage_eigenvalues"]
 

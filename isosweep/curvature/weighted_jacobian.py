@@ -14,7 +14,7 @@ from isosweep.curvature.chain import Chain, Stage, Trace
 from isosweep.curvature.dual_gram import pull_back_all
 from isosweep.curvature.layers import Parameters
 from isosweep.curvature.output_weights import OutputWeights
-from isosweep.curvature.threads import Workers
+from isosweep.threads import Workers
 
 __all__ = ["WeightedJacobian"]
 

@@ -54,3 +54,14 @@ def test_inertia_of_indefinite_pivots(may_be_definite: bool) -> None:
     exchange = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
     matrix = torch.block_diag(exchange, exchange, torch.eye(3, dtype=torch.float64))
     assert inertia_rank(matrix, 0.0, may_be_definite) == 5
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-320, 1e-310, 1e-290, 1.0])
+def test_a_singular_block_of_any_size_has_a_rank(size: float) -> None:
+    """A saturated softmax leaves blocks that are singular, tiny or exactly zero."""
+    ones = torch.full((4, 4), size, dtype=torch.float64)
+    lambda_max, trace, rank = BlockSummarizer()(ones)
+    assert rank == (1 if size else 0)
+    assert lambda_max == pytest.approx(4 * size, rel=1e-12, abs=1e-322)
+    assert trace == 4 * size
+    assert inertia_rank(torch.zeros(3, 3, dtype=torch.float64), 0.0) == 0

@@ -11,8 +11,8 @@ from isosweep.curvature import fisher
 from isosweep.curvature.chain import chain_of
 from isosweep.curvature.lanczos import krylov
 from isosweep.curvature.output_weights import output_weights
-from isosweep.curvature.threads import Workers
 from isosweep.curvature.weighted_jacobian import WeightedJacobian
+from isosweep.threads import Workers
 
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 

@@ -12,7 +12,7 @@ from cases import dense_network, samples
 from threadpoolctl import threadpool_info
 
 from isosweep.curvature import fisher, jacobian_spectrum, single_threaded
-from isosweep.curvature.threads import Workers
+from isosweep.threads import Workers
 
 # Odd sizes, where a threaded BLAS adds in another order; larger than one tile, one shard and one sample shard.
 DIGEST = """

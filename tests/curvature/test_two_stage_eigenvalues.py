@@ -7,8 +7,8 @@ from torch import Tensor
 
 from isosweep.curvature import dual_spectrum, fisher, single_threaded
 from isosweep.curvature.spectra import error_units
-from isosweep.curvature.threads import Workers
 from isosweep.curvature.two_stage_eigenvalues import two_stage_eigenvalues
+from isosweep.threads import Workers
 
 
 def minimum_matrix(size: int) -> tuple[Tensor, Tensor]:
