@@ -1,6 +1,6 @@
-"""`make bench`: every benchmark, one after the other, each in a process of its own; what they print goes to the screen and to benchmarks/results.txt.
+"""`make bench`: every benchmark, one after the other, each in a process of its own.
 
-Names given as arguments choose some of them.
+What they print goes to the screen and to benchmarks/results.txt. Names given as arguments choose some of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def main() -> int:
             results.write(line + "\n")
         for name in wanted:
             print(f"\n== {name}", flush=True)
-            done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], stdout=subprocess.PIPE, text=True, check=False)
+            command = [sys.executable, str(HERE / f"{name}.py")]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
             print(done.stdout, end="")
             results.write(f"\n== {name}\n{done.stdout}")
             if done.returncode:

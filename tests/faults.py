@@ -18,7 +18,7 @@ from pathlib import Path
 from private_slurm import PrivateSlurm, Process
 
 
-class FaultUnavailable(RuntimeError):  # noqa: N818
+class FaultUnavailable(RuntimeError):
     """This machine does not let us bring the fault about (no right to mount, say); a test skips with its message."""
 
 

@@ -60,7 +60,7 @@ _SLURM_VARIABLES = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_
 _CLUSTER_NAME = "isosweep"
 
 
-class SlurmMissing(RuntimeError):  # noqa: N818
+class SlurmMissing(RuntimeError):
     """Programs of Slurm or munge are not on this machine; the message lists them."""
 
 
