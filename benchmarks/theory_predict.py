@@ -22,11 +22,11 @@ network:
   width: 1000
   activation: [tanh, relu]
   init: [orthogonal, gaussian]
-  gain: {linspace: [0.8, 1.7, 50]}
+  gain: {linspace: [0.8, 1.7, 20]}
   bias_std: 0.1
 data: {name: gaussian, samples: 64, inputs: 1000, classes: 10}
 measure: {fisher: {samples: 60, likelihood: categorical}, jacobian: {samples: 1}}
-seeds: 10
+seeds: 25
 """
 
 

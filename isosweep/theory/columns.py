@@ -164,7 +164,7 @@ def _fisher(row: dict[str, float | str | None], n: Network, per_layer: float) ->
     row["theory_fisher_trace"] = found.trace
     if not found.outlier:
         return ["fisher_lambda_max: no outlier to predict, the random products of the inputs set it"]
-    if not 2 / found.lambda_max < math.inf:
+    if not found.lambda_max > 1e-300:
         return ["fisher_lambda_max: the softmax is saturated or the gradients vanish below float64"]
     row["theory_fisher_lambda_max"] = found.lambda_max
     row["theory_learning_rate_max"] = 2 / found.lambda_max

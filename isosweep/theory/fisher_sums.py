@@ -16,15 +16,12 @@ import numpy as np
 
 from isosweep.theory.activations import Activation
 from isosweep.theory.propagation import propagate
-from isosweep.theory.softmax_fisher import drawn_probabilities, softmax_lambda_max
+from isosweep.theory.softmax_fisher import expected_softmax
 
 __all__ = ["LayerSums", "MeasuredFisher", "layer_sums", "measured_fisher"]
 
 _CLEAR = 2.0
 """How many times the inputs' random products an outlier must exceed to be told from the bulk."""
-
-
-_DRAWS, _SAMPLES = 24, 24  # of a softmax's logits
 
 
 @dataclass(frozen=True)
@@ -154,11 +151,6 @@ def measured_fisher(
     if outputs < 2:
         raise ValueError("a categorical likelihood needs 2 outputs or more")
     signal = propagate(activation, sigma_w, sigma_b, depth, mean_square, correlation)
-    # λ_max depends on the few logits that the samples share: many draws of some samples, not few of all. With m of n
-    # samples the diagonal's share is T_2 + (m/n)(T_1 − T_2).
-    some = min(n, _SAMPLES)
-    p = drawn_probabilities(float(signal.q[-1]), float(signal.q_pair[-1]), some, outputs, _DRAWS)
-    trace = (1 - float(np.mean((p**2).sum(-1)))) * sums.own
-    diagonal = sums.pair + some / n * (sums.own - sums.pair)
-    top = float(np.mean([softmax_lambda_max(draw, diagonal, sums.pair, 1.0) for draw in p]))
+    found = expected_softmax(sums.own, sums.pair, float(signal.q[-1]), float(signal.q_pair[-1]), n, outputs)
+    trace, top = found.beta_1 * sums.own, found.lambda_max
     return MeasuredFisher(trace, trace / sums.parameters, top, outlier, sums.reach)

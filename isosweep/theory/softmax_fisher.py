@@ -19,11 +19,19 @@ from isosweep.theory.activations import Activation
 from isosweep.theory.karakida import karakida
 from isosweep.theory.propagation import propagate
 
-__all__ = ["SoftmaxFisher", "drawn_probabilities", "softmax_fisher", "softmax_lambda_max", "softmax_spectrum"]
+__all__ = [
+    "ExpectedSoftmax",
+    "SoftmaxFisher",
+    "drawn_probabilities",
+    "expected_softmax",
+    "softmax_fisher",
+    "softmax_lambda_max",
+    "softmax_spectrum",
+]
 
 Array = NDArray[np.float64]
 
-_DRAWS = 4
+_DRAWS, _SAMPLES = 12, 16
 
 
 @dataclass(frozen=True)
@@ -76,52 +84,100 @@ def softmax_spectrum(p: Array, kappa_1: float, kappa_2: float, alpha_width: floa
 def softmax_lambda_max(p: Array, kappa_1: float, kappa_2: float, alpha_width: float) -> float:
     """The largest eigenvalue alone, by Lanczos on the matrix's structure: O(nC²) a step, never formed.
 
-    The matrix is κ_2 AᵀA + (κ_1 − κ_2) blockdiag(H_i) with A = (Q_1 … Q_n) of C rows; a fixed start makes the result
-    deterministic.
+    Args:
+        p, kappa_1, kappa_2, alpha_width: as `softmax_spectrum`.
     """
-    n, c = p.shape
-    q = _roots(p)
-    stacked = np.ascontiguousarray(q.transpose(1, 0, 2).reshape(c, n * c))
+    return float(_lambda_max(p[None], kappa_1, kappa_2)[0] * alpha_width / p.shape[0])
+
+
+def _lambda_max(p: Array, kappa_1: float, kappa_2: float) -> Array:
+    """(draws) largest eigenvalues of κ_2 AᵀA + (κ_1 − κ_2) blockdiag(H_i) for p of shape (draws, n, C).
+
+    A = (Q_1 … Q_n) has C rows. All draws take their steps together; a fixed start makes the result deterministic.
+    """
+    draws, n, c = p.shape
+    root = np.sqrt(p)
+    # A v = Σ_i Q_i v_i with Q_i = diag(√p_i) − √p_i p_iᵀ, and Aᵀ w likewise, without the matrices
+
+    def forwards(v: Array) -> Array:
+        result: Array = (root * (v - (p * v).sum(-1, keepdims=True))).sum(1)
+        return result
+
+    def backwards(w: Array) -> Array:
+        result: Array = root * w[:, None] - p * (root * w[:, None]).sum(-1, keepdims=True)
+        return result
+
     # A start in the span of A's rows, where the outliers are, tilted so that no symmetry hides one.
-    v = stacked.T @ np.cos(1.0 + np.arange(c)) + 1e-3 * np.sin(1.0 + np.arange(n * c))
+    v = backwards(np.broadcast_to(np.cos(1.0 + np.arange(c)), (draws, c)))
+    v = (v + 1e-3 * np.sin(1.0 + np.arange(n * c)).reshape(n, c)).reshape(draws, n * c)
+    v = v / np.sqrt((v * v).sum(1, keepdims=True))
     steps = min(24, n * c)
-    basis: Array = np.zeros((steps, n * c))
-    diagonal, off = np.zeros(steps), np.zeros(steps)
-    norm = float(np.linalg.norm(v))
-    if norm == 0:
-        return 0.0
-    v = v / norm
-    count = steps
+    basis: Array = np.zeros((draws, steps, n * c))
+    small: Array = np.zeros((draws, steps, steps))
+    largest = np.zeros(draws)
     for k in range(steps):
-        basis[k] = v
-        blocks = v.reshape(n, c)
-        weighted = p * blocks - p * (p * blocks).sum(1, keepdims=True)
-        w = kappa_2 * (stacked.T @ (stacked @ v)) + (kappa_1 - kappa_2) * weighted.ravel()
-        diagonal[k] = v @ w
+        basis[:, k] = v
+        blocks = v.reshape(draws, n, c)
+        weighted = p * blocks - p * (p * blocks).sum(-1, keepdims=True)
+        w = (kappa_2 * backwards(forwards(blocks)) + (kappa_1 - kappa_2) * weighted).reshape(draws, n * c)
+        small[:, k, k] = (v * w).sum(1)
+        largest = np.maximum(largest, np.abs(small[:, k, k]))
+        known = basis[:, : k + 1]
         for _ in range(2):  # twice: what is left of nearly nothing would else lie within the basis again
-            w = w - basis[: k + 1].T @ (basis[: k + 1] @ w)
-        off[k] = np.linalg.norm(w)
-        if off[k] <= 1e-11 * abs(diagonal[: k + 1]).max():
-            count = k + 1
+            w = w - ((known @ w[:, :, None]).mT @ known)[:, 0]
+        off = np.sqrt((w * w).sum(1))
+        # where the space is exhausted the next vectors are 0, and so are their rows of the small matrix
+        alive = off > 1e-11 * largest
+        if not alive.any() or k + 1 == steps:
             break
-        v = w / off[k]
-    small = np.diag(diagonal[:count]) + np.diag(off[: count - 1], 1) + np.diag(off[: count - 1], -1)
-    return float(np.linalg.eigvalsh(small)[-1] * (alpha_width / n))
+        small[:, k, k + 1] = small[:, k + 1, k] = np.where(alive, off, 0.0)
+        v = np.where(alive[:, None], w / np.where(off > 0, off, 1.0)[:, None], 0.0)
+    result: Array = np.asarray(np.linalg.eigvalsh(small)[:, -1], np.float64)
+    return result
 
 
 @lru_cache(maxsize=64)
-def _standard_draws(samples: int, outputs: int, draws: int) -> tuple[Array, Array]:
+def _standard_draws(samples: int, outputs: int) -> tuple[Array, Array]:
     generator = np.random.Generator(np.random.Philox(key=[samples, outputs]))
-    return generator.standard_normal((draws, 1, outputs)), generator.standard_normal((draws, samples, outputs))
+    return generator.standard_normal((_DRAWS, 1, outputs)), generator.standard_normal((_DRAWS, samples, outputs))
 
 
-def drawn_probabilities(variance: float, covariance: float, samples: int, outputs: int, draws: int = _DRAWS) -> Array:
+def drawn_probabilities(variance: float, covariance: float, samples: int, outputs: int) -> Array:
     """(draws, n, C) softmax outputs of logits with this variance, and this covariance between samples; the same draws
     each time.
     """
-    shared, own = _standard_draws(samples, outputs, draws)
+    shared, own = _standard_draws(samples, outputs)
     common = min(max(covariance, 0.0), variance)
     return _softmax(math.sqrt(common) * shared + math.sqrt(variance - common) * own)
+
+
+@dataclass(frozen=True)
+class ExpectedSoftmax:
+    """Over the Gaussian law of the logits: β_1 = 1 − E Σ_k p_k², and λ_max's mean and spread over draws."""
+
+    beta_1: float
+    lambda_max: float
+    spread: float
+
+
+@lru_cache(maxsize=16384)
+def expected_softmax(
+    own: float, pair: float, variance: float, covariance: float, samples: int, outputs: int
+) -> ExpectedSoftmax:
+    """λ_max of (1/n)[pair Q_iᵀQ_j + δ_ij (own − pair) Q_iᵀQ_i] for logits that are drawn.
+
+    It depends on the few logits that all samples share: many draws of some samples serve better than few of all. With
+    m of n samples the diagonal's share is pair + (m/n)(own − pair).
+
+    Args:
+        own, pair: αMκ_1 and αMκ_2, or the sums with biases.
+        variance, covariance: of the logits, and between two samples.
+        samples, outputs: n and C.
+    """
+    some = min(samples, _SAMPLES)
+    p = drawn_probabilities(variance, covariance, some, outputs)
+    tops = _lambda_max(p, pair + some / samples * (own - pair), pair) / some
+    return ExpectedSoftmax(1 - float(np.mean((p**2).sum(-1))), float(tops.mean()), float(tops.std(ddof=1)))
 
 
 @lru_cache(maxsize=4096)
@@ -156,7 +212,8 @@ def softmax_fisher(
         correlation=correlation,
     )
     signal = propagate(activation, sigma_w, sigma_b, depth, mean_square, correlation)
-    p = drawn_probabilities(float(signal.q[-1]), float(signal.q_pair[-1]), samples, outputs)
-    beta = 1 - float(np.mean((p**2).sum(-1)))
-    tops = [softmax_lambda_max(draw, law.kappa_1, law.kappa_2, law.alpha * width) for draw in p]
-    return SoftmaxFisher(beta * law.kappa_1 / width, float(np.mean(tops)), float(np.std(tops, ddof=1)), beta)
+    scale = law.alpha * width
+    found = expected_softmax(
+        scale * law.kappa_1, scale * law.kappa_2, float(signal.q[-1]), float(signal.q_pair[-1]), samples, outputs
+    )
+    return SoftmaxFisher(found.beta_1 * law.kappa_1 / width, found.lambda_max, found.spread, found.beta_1)
