@@ -48,12 +48,19 @@ def command(
             f"{len(tasks) - len(slurm)} tasks belong to a pool in the foreground of a terminal: press Ctrl-C there",
             quiet=quiet,
         )
-    queue = queue_of_mine() if slurm else {}
+    queue = queue_of_mine().elements if slurm else {}
     jobs = [queue[position(t)].job for t in slurm if position(t) in queue]
     # Void first: a worker that starts between the two finds the void and leaves.
-    cancelled = sum(give_up(place, t, "cancelled by its user", by="cancel") for t in slurm)
+    with place.writing():
+        cancelled = sum(give_up(place, t, "cancelled by its user", by="cancel") for t in slurm)
     for start in range(0, len(jobs), 500):
-        subprocess.run(["scancel", *jobs[start : start + 500]], timeout=60, check=False)
-    message(f"{cancelled} tasks cancelled, {len(jobs)} jobs ended", quiet=quiet)
+        try:
+            subprocess.run(
+                ["scancel", *jobs[start : start + 500]], timeout=60, check=True, capture_output=True, text=True
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            said = " ".join(str(getattr(error, "stderr", None) or error).split())
+            message(f"scancel: {said}; jobs that it did not end stop after the run in hand")
+    message(f"{cancelled} tasks cancelled, {len(jobs)} jobs told to end", quiet=quiet)
     if json_:
         print_json({"sweep": sweep.name, "tasks": cancelled, "jobs": jobs})

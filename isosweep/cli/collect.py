@@ -35,18 +35,28 @@ NAME = "collect"
 
 def gather(sweep: Sweep, store: Store, out: Path, *, quiet: bool) -> Collected:
     """Collect with messages: what was set aside, and whether environments mix."""
-    import os
-
+    from isosweep.store.store import StoreError
     from isosweep.tables.collect import collect
 
     if out.exists() and not out.is_dir():
         fail(f"--out {out} is a file: give a folder", ExitCode.USAGE)
     try:
-        result = collect(sweep, store, out, set_aside=store.exists and os.access(store.root, os.W_OK))
+        store.check_writable()
+        ours = store.exists
+    except StoreError:
+        ours = False  # another's: read only
+    try:
+        result = collect(sweep, store, out, set_aside=ours)
     except OSError as error:
         fail(f"cannot write the tables to {out}: {error.strerror or error}", ExitCode.USAGE)
     for path, reason in result.set_aside.items():
-        message(f"set aside: {path}: {reason}; launch again to compute its run anew")
+        message(
+            f"set aside: {path}: {reason}; launch again to compute its run anew"
+            if ours
+            else f"not used: {path}: {reason}"
+        )
+    for path, reason in result.unread.items():
+        message(f"not used: {path}: {reason}")
     if len(result.environments) > 1:
         parts = ", ".join(f"{n} runs in {name}" for name, n in result.environments.most_common())
         message(
@@ -85,6 +95,7 @@ def command(
                 "out": str(out),
                 "counts": dict(result.statuses),
                 "set_aside": result.set_aside,
+                "unread": result.unread,
                 "environments": dict(result.environments),
             }
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -62,14 +63,15 @@ R = TypeVar("R")
 
 
 def message(text: str = "", *, quiet: bool = False) -> None:
-    """A message for people: on standard error."""
+    """A message for people: on standard error. Nothing is stopped because nobody reads it any more."""
     if not quiet:
-        typer.echo(text, err=True)
+        with contextlib.suppress(OSError):
+            typer.echo(text, err=True)
 
 
 def fail(text: str, code: ExitCode) -> NoReturn:
     """Print an error and leave."""
-    typer.echo(f"isosweep: {text}", err=True)
+    message(f"isosweep: {text}")
     raise typer.Exit(code)
 
 
@@ -226,7 +228,7 @@ def exit_code(states: dict[str, RunState]) -> ExitCode:
     return ExitCode.FAILED if statuses - {"done", "diverged"} else ExitCode.OK
 
 
-def find_run(store: Store, prefix: str) -> tuple[Run, int | None]:
+def find_run(store: Store, prefix: str) -> tuple[Run, int]:
     """The run of this id prefix in the store's launches, and the launch that has it last.
 
     Raises:

@@ -36,6 +36,7 @@ from .usage import UsageProblem
 if TYPE_CHECKING:
     from isosweep.cluster.launch import Launcher, Proposal
     from isosweep.cluster.profile import Profile
+    from isosweep.store.launches import Launch
     from isosweep.store.status import RunState
 
 NAME = "launch"
@@ -142,13 +143,15 @@ def _profile_for(name: str | None, sbatch: list[str] | None, backend: str) -> Pr
     return load_profile(name, sbatch or ())
 
 
-def _run_here(launcher: Launcher, launch: Any, runs: int, quiet: bool) -> None:
+def _run_here(launcher: Launcher, launch: Launch, runs: int, quiet: bool) -> None:
+    from isosweep.store.store import StoreError
+
     from .progress import RunProgress
 
     with RunProgress(runs, quiet) as progress:
         failures = launcher.run_here(launch, progress.ran)
-    for error in failures:
-        message(f"a worker stopped: {type(error).__name__}: {error}")
+    for said in dict.fromkeys(str(e) if isinstance(e, StoreError) else f"{type(e).__name__}: {e}" for e in failures):
+        message(f"isosweep: a worker stopped: {said}; launch again for the runs that are left")
 
 
 def _verdict(states: dict[str, RunState], quiet: bool) -> None:
@@ -308,7 +311,10 @@ def _go(launcher: Launcher, *, wait: bool, json_: bool, quiet: bool) -> dict[str
             ),
         )
     if launcher.backend == "local":
-        states = observe(launcher.store, ids).states
+        seen = observe(launcher.store, ids)
+        # tasks of this pool that a store which takes no more files still shows as ours: nobody works on them now
+        seen.picture.let_go(t for t in seen.picture.open_tasks if launch is not None and t.launch.token == launch.token)
+        states = seen.picture.states(ids)
     elif wait:
         states = wait_for(launcher.store, launcher.sweep, quiet=quiet)
     if states is not None:

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import DEFAULT_STORE, Quiet, StoreOption, Verbose, exits, find_run, open_store
+from .common import DEFAULT_STORE, JsonOption, Quiet, StoreOption, Verbose, exits, find_run, open_store, print_json
 from .show import RunArgument
 
+if TYPE_CHECKING:
+    from isosweep.store.launches import Launch
+    from isosweep.store.store import Store
+
 NAME = "logs"
+
+
+def _outputs(store: Store, launch: Launch, task: int) -> list[Path]:
+    """The files that hold what a task printed."""
+    from isosweep.cluster.reap import position
+    from isosweep.store.status import OpenTask
+
+    folder = store.jobs / launch.token
+    if launch.about["backend"] == "local":
+        return sorted(folder.glob("pool.log"))
+    name, index = position(OpenTask(launch, task, None))
+    array = int(name.rpartition("-")[2])
+    try:
+        job = json.loads((folder / f"array-{array}.json").read_bytes())["job"]
+    except (OSError, ValueError, KeyError):
+        job = "*"
+    element = f"{job}_{index}" if launch.about["arrays"][array] > 1 else job
+    return sorted(folder.glob(f"{element}_0_log.*"))
 
 
 @exits
@@ -21,28 +44,30 @@ def command(
     ] = False,
     lines: Annotated[int, typer.Option("--lines", min=1, metavar="N", help="Lines of the task's output.")] = 40,
     store: StoreOption = DEFAULT_STORE,
+    json_: JsonOption = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Tracebacks of a run's failed attempts, and the end of its task's output."""
     from isosweep.store.attempts import attempts_of, read_attempt
-    from isosweep.store.launches import list_launches
+    from isosweep.store.launches import read_launch
 
     place = open_store(store)
     found, number = find_run(place, run)
-    for attempt in attempts_of(place, found.id):
-        content = read_attempt(attempt)
-        typer.echo(f"attempt {attempt.number}: {attempt.outcome}: {content.get('cause')}")
-        typer.echo(str(content.get("traceback") or "(no traceback: the process did not live to write one)"))
-    if failed:
+    attempts = [read_attempt(attempt) for attempt in attempts_of(place, found.id)]
+    outputs: dict[str, list[str]] = {}
+    if not failed:
+        launch = read_launch(place, number)
+        task = next(i for i, runs in enumerate(launch.tasks) if found.id in runs)
+        for path in _outputs(place, launch, task):
+            outputs[str(path)] = path.read_text(errors="replace").splitlines()
+    if json_:
+        tails = {path: text[-lines:] for path, text in outputs.items()}
+        print_json({"run_id": found.id, "attempts": attempts, "outputs": tails})
         return
-    launch = next(item for item in list_launches(place) if item.number == number)
-    folder = place.jobs / launch.token
-    task = next(i for i, runs in enumerate(launch.tasks) if found.id in runs)
-    outputs: list[Path] = (
-        sorted(folder.glob("pool.log")) or sorted(folder.glob(f"*_{task}_0_log.*")) or sorted(folder.glob("*_log.*"))
-    )
-    for path in outputs:
-        text = path.read_text(errors="replace").splitlines()
-        typer.echo(f"-- {path} (last {min(lines, len(text))} of {len(text)} lines)")
+    for place_in_row, content in enumerate(attempts, start=1):
+        typer.echo(f"attempt {place_in_row}: {content.get('outcome')}: {content.get('cause')}")
+        typer.echo(str(content.get("traceback") or "(no traceback: the process did not live to write one)"))
+    for name, text in outputs.items():
+        typer.echo(f"-- {name} (last {min(lines, len(text))} of {len(text)} lines)")
         typer.echo("\n".join(text[-lines:]))

@@ -79,7 +79,7 @@ def command(
 
         read = load_tables(folder)
         if text:
-            typer.echo(text_summary(read))
+            print_json({"text": text_summary(read)}) if json_ else typer.echo(text_summary(read))
             return
         target = out or Path(f"{name}.html")
         if target.is_dir():

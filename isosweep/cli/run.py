@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Annotated, Any
 
 import typer
@@ -14,12 +15,14 @@ from .common import (
     StoreOption,
     Verbose,
     exits,
+    fail,
     find_run,
     message,
     open_store,
     print_json,
 )
 from .show import RunArgument
+from .usage import UsageProblem
 
 NAME = "run"
 
@@ -36,17 +39,29 @@ def command(
     """Compute one run here and print what it measures. Nothing is written; a recorded run's digest is compared (exit
     3 if it differs).
     """
-    from isosweep.measurement.execute import execute
-    from isosweep.store.records import list_records, read_record, record_path
+    from isosweep.store.launches import read_launch
+    from isosweep.store.records import OUTCOMES, BadRecord, read_record, record_path
 
+    if device not in ("cpu", "cuda"):
+        raise UsageProblem(f"--device {device}: expected cpu or cuda")
     place = open_store(store)
-    found, _ = find_run(place, run)
-    message(f"computing {found.id} on {device}", quiet=quiet)
-    measurement = execute(found, device)
+    found, number = find_run(place, run)
     recorded = None
-    outcome = list_records(place).get(found.id)
-    if outcome is not None:
-        recorded = str(read_record(record_path(place, found.id, outcome)).column("digest")[0].as_py())
+    for path in (record_path(place, found.id, outcome) for outcome in OUTCOMES):
+        if path.exists():
+            try:
+                recorded = str(read_record(path).column("digest")[0].as_py())
+            except BadRecord as error:
+                message(f"its record cannot be used: {error}")
+    message(f"computing {found.id} on {device}", quiet=quiet)
+    from isosweep.measurement.execute import execute
+
+    try:
+        measurement = execute(found, device, folder=read_launch(place, number).about["folder"])
+    except Exception as error:  # the run's own failure, as its attempts tell it
+        if verbose:
+            traceback.print_exc()
+        fail(f"the run fails: {type(error).__name__}: {error}", ExitCode.FAILED)
     whole = next((b for b in measurement.fisher if b.block == "all"), None)
     result: dict[str, Any] = {
         "run_id": found.id,

@@ -17,13 +17,18 @@ import time
 import traceback
 from typing import IO, Any
 
+from isosweep.store.store import Store, StoreError
+
 __all__ = ["main"]
 
 _PR_SET_PDEATHSIG = 1
+_LONGEST_CAUSE = 300
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(0)  # it died before we asked to be told
 
 
 def _own_stdout() -> IO[str]:
@@ -41,11 +46,17 @@ def _is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def _printable(text: str) -> str:
+    """The text without what no terminal or file can hold (halves of characters, out of undecodable names)."""
+    return text.encode(errors="replace").decode()
+
+
 def _cause(error: BaseException) -> str:
     """The exception in one line with the line of code that raised it: what failures are grouped by."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
-    text = " ".join(str(error).split())
+    text = _printable(" ".join(str(error).split()))
+    text = text if len(text) <= _LONGEST_CAUSE else text[:_LONGEST_CAUSE] + "…"
     return f"{type(error).__name__}: {text}{where}" if text else f"{type(error).__name__}{where}"
 
 
@@ -79,16 +90,19 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
     from isosweep.measurement.execute import execute
     from isosweep.store.attempts import publish_attempt
     from isosweep.store.records import encode_record, publish_record
-    from isosweep.store.store import Store
     from isosweep.sweep.identity import MEASUREMENT_VERSION
     from isosweep.sweep.settings import from_json
 
     store, run = Store(order["store"]), from_json(json.dumps(order["run"]))
     began, clock = time.time(), time.perf_counter()
+
+    def attempt(outcome: str, cause: str, **details: Any) -> dict[str, Any]:
+        with store.writing():
+            publish_attempt(store, run.id, outcome, cause, order["task"], **details, **order["about"])
+        return {"status": outcome, "cause": cause}
+
     if changes := _changes(order["expects"]):
-        cause = "the environment is not that of the launch: " + ", ".join(changes)
-        publish_attempt(store, run.id, "environment_changed", cause, order["task"], **order["about"])
-        return {"status": "environment_changed", "cause": cause}
+        return attempt("environment_changed", "the environment is not that of the launch: " + ", ".join(changes))
     known: dict[str, Any] = {}
     try:
         device = _pick_device(order["device"])
@@ -105,32 +119,34 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
             **order["about"],
         }
         encoded = encode_record(run, measurement, "done", MEASUREMENT_VERSION, provenance)
-    except Exception as error:
-        outcome = "oom" if _is_out_of_memory(error) else "failed"
-        details = {
-            "traceback": traceback.format_exc(),
-            "environment": known,
-            "started_at": began,
-            "seconds": time.perf_counter() - clock,
-            **order["about"],
-        }
-        publish_attempt(store, run.id, outcome, _cause(error), order["task"], **details)
-        return {"status": outcome, "cause": _cause(error)}
-    publish_record(store, run.id, "done", encoded)
+    except (Exception, SystemExit) as error:  # a user's network may call sys.exit
+        return attempt(
+            "oom" if _is_out_of_memory(error) else "failed",
+            _cause(error),
+            traceback=_printable(traceback.format_exc()),
+            environment=known,
+            started_at=began,
+            seconds=time.perf_counter() - clock,
+        )
+    with store.writing():
+        publish_record(store, run.id, "done", encoded)
     return {"status": "done", "seconds": seconds}
 
 
 def main() -> None:
     """Serve the supervisor until it closes the pipe."""
-    _die_with_parent()
+    _die_with_parent(int(sys.argv[1]))
     for name in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # the supervisor decides; only SIGKILL ends a run from outside
     channel = _own_stdout()
     for line in sys.stdin:
         try:
             reply = _carry_out(json.loads(line))
-        except OSError as error:  # the store cannot be written: nothing is published, and nothing else would be
-            reply = {"status": "store", "cause": f"{type(error).__name__}: {error}"}
+        except StoreError as error:  # nothing is published, and nothing else would be
+            reply = {"status": "store", "cause": str(error)}
+        except Exception as error:  # nothing could be computed, not even imported: the supervisor tells of it
+            cause, text = _cause(error), _printable(traceback.format_exc())
+            reply = {"status": "failed", "died": True, "cause": cause, "traceback": text}
         channel.write(json.dumps(reply) + "\n")
 
 

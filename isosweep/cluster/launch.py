@@ -7,7 +7,7 @@ nobody holds them, gives up.
 
 from __future__ import annotations
 
-import getpass
+import contextlib
 import json
 import secrets
 import time
@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isosweep.store.claims import last_entry
-from isosweep.store.launches import Launch, last_number, launch_path, publish_launch
+from isosweep.store.claims import entries_of_launch
+from isosweep.store.launches import Launch, close_launch, launch_path, list_numbers, publish_launch
 from isosweep.store.owner import this_process
 from isosweep.store.publish import replace
 from isosweep.store.status import OpenTask, Picture, RunState, look
@@ -29,10 +29,10 @@ from isosweep.sweep.sweep import Sweep
 
 from .cost import run_seconds
 from .plan import Plan, pack, split_arrays
-from .pool import run_pool, slots
+from .pool import ended_like_an_interrupt, run_pool, slots
 from .profile import Profile
-from .reap import give_up, reap, why_dead
-from .slurm import Queued, SchedulerSilent, SubmissionRefused, job_name, largest_array, queue_of_mine, submit_array
+from .reap import give_up, survey
+from .slurm import Queue, SchedulerSilent, cluster_name, job_name, largest_array, queue_of_mine, submit_array
 from .snapshot import Snapshot, freeze, versions
 from .supervisor import TaskRef
 from .worker import SlurmTask
@@ -100,22 +100,18 @@ class Launcher:
             SchedulerSilent: runs of this sweep are held by tasks on Slurm, which does not answer.
         """
         runs = self.sweep.runs()
-        picture = look(self.store)
-        dead: list[OpenTask] = []
-        if picture.open_tasks:
-            now = self.store.now()
-            queue = self._queue(picture)
-            dead = [task for task in picture.open_tasks if why_dead(self.store, task, queue, now) is not None]
+        picture, _, dead = survey(self.store, self._queue)
         given_up = 0
-        if dead and give_up_dead:
-            given_up = reap(self.store, dead, queue)
-            picture = look(self.store)
+        if give_up_dead:
+            with self.store.writing():
+                given_up = sum(give_up(self.store, task, why) for task, why in dead)
+                if dead:
+                    picture = look(self.store)
+                for number, void in picture.closable.items():
+                    close_launch(self.store, number, void)
+        else:
+            picture.let_go([task for task, _ in dead])
         states = picture.states(run.id for run in runs)
-        if dead and not give_up_dead:
-            gone = {(task.launch.token, task.task) for task in dead}
-            for run, state in states.items():
-                if state.task is not None and (state.task.launch.token, state.task.task) in gone:
-                    states[run] = RunState("lost", state.attempts)
         wanted = [
             run
             for run in runs
@@ -129,14 +125,14 @@ class Launcher:
         skipped.subtract(taken)
         return Proposal(self._plan(wanted), states, taken, +skipped, self._older(picture, runs), given_up)
 
-    def _queue(self, picture: Picture) -> dict[tuple[str, int], Queued] | None:
+    def _queue(self, picture: Picture) -> Queue | None:
         if not any(task.launch.about["backend"] == "slurm" for task in picture.open_tasks):
             return None
-        mine = {run.id for run in self.sweep.runs()}
+        held = (picture.held.get(run.id) for run in self.sweep.runs())
         try:
             return queue_of_mine()
         except SchedulerSilent:
-            if mine & picture.held.keys():
+            if any(task is not None and task.launch.about["backend"] == "slurm" for task in held):
                 raise
             return None
 
@@ -172,36 +168,44 @@ class Launcher:
 
         Raises:
             SchedulerSilent: see `propose`.
-            OSError: the store cannot be written.
+            StoreError: the store cannot be written.
         """
         while True:
-            number = last_number(self.store) + 1
+            number = max(list_numbers(self.store), default=0) + 1
             proposal = self.propose(give_up_dead=True)
             if not proposal.plan.tasks:
                 return proposal, None
-            self._code = freeze(self.store)
+            with self.store.writing():
+                self._code = freeze(self.store)
             token = f"{number:06d}-{secrets.token_hex(3)}"
             about = {
                 "sweep": self.sweep.name,
                 "sweep_hash": self.sweep.hash,
                 "backend": self.backend,
                 "arrays": list(proposal.plan.arrays),
+                "cluster": cluster_name() if self.backend == "slurm" else None,
                 "owner": this_process().to_dict(),
-                "user": getpass.getuser(),
+                "folder": self._folder(),
                 "profile": self.profile.name,
                 "command": self.command,
                 "at": time.time(),
             }
-            launch = publish_launch(self.store, number, token, proposal.plan.tasks, about)
+            with self.store.writing():
+                launch = publish_launch(self.store, number, token, proposal.plan.tasks, about)
             if launch is not None:
                 return proposal, launch
 
+    def _folder(self) -> str | None:
+        """Where users' own modules are imported from, if there are any."""
+        module = any(isinstance(run.network, ModuleSettings) for run in self.sweep.runs())
+        return str(Path(self.sweep.file).absolute().parent) if module else None
+
     def _refs(self, launch: Launch) -> list[TaskRef]:
         assert self._code is not None, "publish comes first"
-        module = any(isinstance(run.network, ModuleSettings) for run in self.sweep.runs())
-        folder = str(Path(self.sweep.file).absolute().parent) if module else None
         about = {"sweep": self.sweep.name, "code_id": self._code.id}
-        expects = {"code": self._code.id, **versions()}
+        expects = {"code": self._code.id}
+        if self.backend == "local" or self.profile.python is None:
+            expects |= versions()  # a Python of the profile's own, in a container say, brings its own packages
         device = self.profile.device
         return [
             TaskRef(
@@ -210,7 +214,7 @@ class Launcher:
                 launch.token,
                 task,
                 device,
-                folder,
+                launch.about["folder"],
                 about,
                 self._code.folder,
                 expects,
@@ -222,16 +226,14 @@ class Launcher:
         """Do a published launch in the pool of this machine; see `run_pool`."""
         log = self.store.jobs / launch.token / "pool.log"
         try:
-            return run_pool(
-                self.store,
-                self._refs(launch),
-                self._pool_slots(),
-                log,
-                launch_path(self.store, launch.number),
-                progress,
-            )
+            with ended_like_an_interrupt(), self.store.writing():
+                return run_pool(
+                    self._refs(launch), self._pool_slots(), log, launch_path(self.store, launch.number), progress
+                )
         finally:
-            self._void_rest(launch, range(len(launch.tasks)), "the pool has ended")
+            # nobody works on any of them now; without this they are found when this process is gone
+            with contextlib.suppress(OSError):
+                self._void_rest(launch, range(len(launch.tasks)), "the pool has ended", claimed=True)
 
     def submit(self, launch: Launch, progress: Callable[[int, str], None] | None = None) -> list[str]:
         """Submit a published launch to Slurm, array by array, and return the job ids.
@@ -241,7 +243,8 @@ class Launcher:
         """
         refs = self._refs(launch)
         folder = self.store.jobs / launch.token
-        folder.mkdir(parents=True, exist_ok=True)
+        with self.store.writing():
+            folder.mkdir(parents=True, exist_ok=True)
         jobs: list[str] = []
         first = 0
         for array, size in enumerate(launch.about["arrays"]):
@@ -250,21 +253,28 @@ class Launcher:
             ]
             try:
                 job = submit_array(self.profile, folder, job_name(launch.token, array), elements)
-            except SubmissionRefused:
-                self._void_rest(launch, range(first, len(refs)), "sbatch refused the submission")
+            except BaseException:
+                # Jobs that Slurm took all the same meet a void and leave, or have claimed their task and keep it.
+                with contextlib.suppress(OSError):
+                    self._void_rest(launch, range(first, len(refs)), "sbatch refused the submission", claimed=False)
                 raise
-            replace(folder / f"array-{array}.json", json.dumps({"job": job, "tasks": [first, first + size]}).encode())
+            hint = json.dumps({"job": job, "tasks": [first, first + size]}).encode()
+            with contextlib.suppress(OSError):
+                replace(folder / f"array-{array}.json", hint)
             jobs.append(job)
             if progress is not None:
                 progress(array, job)
             first += size
         return jobs
 
-    def _void_rest(self, launch: Launch, tasks: range, why: str) -> None:
-        """Give up those of the tasks that are open, so that their runs are free again."""
+    def _void_rest(self, launch: Launch, tasks: range, why: str, *, claimed: bool) -> None:
+        """Give up those of the tasks that nobody touched, or that are merely claimed, too, so that their runs are free
+        again.
+        """
+        entries = entries_of_launch(self.store, launch.token)
         for task in tasks:
-            entry = last_entry(self.store, launch.token, task)
-            if entry is None or entry.kind == "claim":
+            entry = entries.get(task)
+            if entry is None or (claimed and entry.kind == "claim"):
                 give_up(self.store, OpenTask(launch, task, entry), why)
 
 

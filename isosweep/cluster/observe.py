@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
-from isosweep.store.status import OpenTask, Picture, RunState, look
+from isosweep.store.status import Picture, RunState
 from isosweep.store.store import Store
 
-from .reap import position, why_dead
-from .slurm import Queued, SchedulerSilent, queue_of_mine
+from .reap import position, survey
+from .slurm import Queue, SchedulerSilent, queue_of_mine
 
 __all__ = ["Observation", "observe"]
 
@@ -26,34 +27,34 @@ class Observation:
     silent: str | None = None
 
 
-def observe(store: Store, runs: Iterable[str]) -> Observation:
+def observe(store: Store, runs: Collection[str]) -> Observation:
     """Look at the store, then at the queue if any of `runs` is held by a task on Slurm. Runs of dead tasks show as
     lost; nothing is changed.
 
     Records come first: neither a scheduler that is away nor one that hangs makes a finished run look unfinished.
     """
-    picture = look(store)
-    states = picture.states(runs)
-    held: dict[tuple[str, int], tuple[OpenTask, list[str]]] = {}
-    for run, state in states.items():
-        if state.task is not None:
-            held.setdefault((state.task.launch.token, state.task.task), (state.task, []))[1].append(run)
-    result = Observation(picture, states)
-    if not held:
-        return result
-    queue: dict[tuple[str, int], Queued] | None = None
-    if any(task.launch.about["backend"] == "slurm" for task, _ in held.values()):
-        try:
-            queue = queue_of_mine()
-        except SchedulerSilent as error:
-            result.silent = str(error)
-    now = store.now()
-    for task, members in held.values():
-        if why_dead(store, task, queue, now) is not None:
-            for run in members:
-                states[run] = replace(states[run], status="lost", task=None)
-        elif queue is not None and task.launch.about["backend"] == "slurm":
-            entry = queue.get(position(task))
-            if entry is not None and entry.state == "PENDING":
-                result.waiting[entry.reason] = result.waiting.get(entry.reason, 0) + len(members)
+    mine = set(runs)
+    silent: str | None = None
+
+    def ask(picture: Picture) -> Queue | None:
+        nonlocal silent
+        held = (picture.held[run] for run in mine & picture.held.keys())
+        if any(task.launch.about["backend"] == "slurm" for task in held):
+            try:
+                return queue_of_mine()
+            except SchedulerSilent as error:
+                silent = str(error)
+        return None
+
+    picture, queue, dead = survey(store, ask)
+    picture.let_go([task for task, _ in dead])
+    result = Observation(picture, picture.states(runs), silent=silent)
+    if queue is not None:
+        waiting: Counter[str] = Counter()
+        for state in result.states.values():
+            if state.task is not None and state.task.launch.about["backend"] == "slurm":
+                element = queue.elements.get(position(state.task))
+                if element is not None and element.state == "PENDING":
+                    waiting[element.reason] += 1
+        result.waiting = dict(waiting)
     return result

@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
+from types import FrameType
 
 from isosweep.store.owner import this_process
-from isosweep.store.store import Store
 
 from .snapshot import import_first
 from .supervisor import Child, Supervisor, TaskRef
 
-__all__ = ["HEARTBEAT_SECONDS", "gpus_here", "run_pool", "slots"]
+__all__ = ["HEARTBEAT_SECONDS", "ended_like_an_interrupt", "run_pool", "slots"]
 
 HEARTBEAT_SECONDS = 30.0
 _CHILD_MEMORY = 1.5e9
 
 
-def gpus_here() -> int:
-    """GPUs that nvidia-smi lists; 0 without one."""
+def _gpus_here() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them (which ends at the first that is none),
+    else as nvidia-smi counts them.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return len([d for d in visible.split(",") if d.strip()])
+        names = (name.strip() for name in visible.split(","))
+        return list(takewhile(lambda name: name and not name.startswith("-"), names))
     try:
         listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines()) if listing.returncode == 0 else 0
+        return []
+    found = sum(line.startswith("GPU ") for line in listing.stdout.splitlines()) if listing.returncode == 0 else 0
+    return [str(number) for number in range(found)]
 
 
 def slots(device: str, workers: int | None = None) -> list[dict[str, str]]:
     """The environment of each worker of the pool: one a GPU, else one a core this process may use (and that the
     memory carries).
     """
-    gpus = 0 if device == "cpu" else gpus_here()
+    gpus = [] if device == "cpu" else _gpus_here()
     if gpus:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = visible.split(",") if visible else [str(i) for i in range(gpus)]
-        return [{"CUDA_VISIBLE_DEVICES": name.strip()} for name in names[: workers or gpus]]
+        return [{"CUDA_VISIBLE_DEVICES": name} for name in gpus[:workers]]
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return [{"CUDA_VISIBLE_DEVICES": ""}] * (workers or max(1, min(cores, int(memory / _CHILD_MEMORY))))
@@ -51,11 +56,28 @@ def slots(device: str, workers: int | None = None) -> list[dict[str, str]]:
 def _heartbeat(path: Path, done: threading.Event) -> None:
     """Touch the launch's file, so that launchers on other hosts see that this pool lives."""
     while not done.wait(HEARTBEAT_SECONDS):
-        os.utime(path)
+        with contextlib.suppress(OSError):  # a store that is away for a while
+            os.utime(path)
+
+
+@contextlib.contextmanager
+def ended_like_an_interrupt() -> Iterator[None]:
+    """SIGTERM (`kill`, `timeout`) and SIGHUP (a closed terminal; not under `nohup`) act as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    ours = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def run_pool(
-    store: Store,
     tasks: Sequence[TaskRef],
     environments: Sequence[dict[str, str]],
     log: Path,
@@ -65,7 +87,7 @@ def run_pool(
     """Do all tasks, each by whichever worker is free, and return what went wrong with workers (not with runs, whose
     failures are attempts).
 
-    On KeyboardInterrupt the runs in hand are given up at once without a trace, every claimed task is ended, and the
+    On an interrupt the runs in hand are given up at once without a trace, every claimed task is ended, and the
     interrupt is raised again: the next launch takes what is left.
     """
     waiting: queue.SimpleQueue[TaskRef] = queue.SimpleQueue()
@@ -106,7 +128,7 @@ def run_pool(
             for thread in threads:
                 while thread.is_alive():
                     thread.join(0.2)
-        except KeyboardInterrupt:
+        except BaseException:
             stop.set()
             for child in children:
                 child.kill()

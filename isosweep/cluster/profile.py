@@ -17,6 +17,7 @@ __all__ = ["Profile", "ProfileError", "load_profile", "slurm_seconds"]
 # What isosweep says itself in every submission.
 _RESERVED = ("array", "job-name", "output", "error", "open-mode", "wrap", "signal", "requeue", "no-requeue")
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+_LONG_NAME = re.compile(r"[a-z][a-z0-9]+(-[a-z0-9]+)*")
 _DEFAULT_TIME = "01:00:00"
 
 
@@ -129,7 +130,7 @@ def _check(raw: dict[str, Any], origin: str) -> None:
         kind, expected = _TYPES[key]
         if not isinstance(value, kind) or isinstance(value, bool):
             raise ProfileError(f"{origin}: {key} is {value!r}; expected {expected}")
-        if isinstance(value, (int, float)) and value <= 0:
+        if isinstance(value, (int, float)) and not value > 0:
             raise ProfileError(f"{origin}: {key} is {value!r}; expected {expected} above 0")
     if raw.get("device", "auto") not in ("cpu", "cuda", "auto"):
         raise ProfileError(f"{origin}: device is {raw['device']!r}; expected cpu, cuda or auto")
@@ -139,14 +140,14 @@ def _check(raw: dict[str, Any], origin: str) -> None:
 
 def _check_sbatch(options: dict[str, Any], origin: str) -> None:
     for key, value in options.items():
-        if key != key.lower() or "_" in key or key.startswith("-"):
+        if not _LONG_NAME.fullmatch(key):
             raise ProfileError(
                 f"{origin}: [sbatch] {key!r}: give the long name as sbatch does, "
-                f"{key.lower().lstrip('-').replace('_', '-')!r}"
+                f"{key.lower().strip('-').replace('_', '-') or 'time'!r}"
             )
         if key in _RESERVED:
             raise ProfileError(f"{origin}: [sbatch] {key} is set by isosweep itself; leave it out")
-        if not isinstance(value, (str, int, bool)) or value is False:
+        if not isinstance(value, (str, int, bool)) or value is False or "\n" in str(value):
             raise ProfileError(
                 f"{origin}: [sbatch] {key} is {value!r}; expected a text, a whole number, or true for a bare flag"
             )

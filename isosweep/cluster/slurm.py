@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ from .profile import Profile
 from .worker import SlurmTask
 
 __all__ = [
+    "Queue",
     "Queued",
     "SchedulerSilent",
     "SubmissionRefused",
+    "cluster_name",
     "job_name",
     "largest_array",
     "queue_of_mine",
@@ -51,9 +54,19 @@ class Queued:
     reason: str
 
 
+@dataclass(frozen=True)
+class Queue:
+    """A good listing of this user's jobs on one cluster, by (job name, index)."""
+
+    cluster: str
+    elements: dict[tuple[str, int], Queued]
+
+
 def _ask(*command: str) -> str:
+    # a filter that the user has set for squeue would hide living jobs
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SQUEUE_")}
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False, env=environment)
     except subprocess.TimeoutExpired:
         raise SchedulerSilent(f"{command[0]} gave no answer within {_TIMEOUT} s") from None
     except OSError as error:
@@ -84,14 +97,29 @@ def slurm_here() -> bool:
     return True
 
 
+@functools.cache
+def _configuration() -> dict[str, str]:
+    lines = (line.partition("=") for line in _ask("scontrol", "show", "config").splitlines())
+    return {key.strip(): value.strip() for key, _, value in lines}
+
+
+def cluster_name() -> str:
+    """The cluster that Slurm's commands speak to here.
+
+    Raises:
+        SchedulerSilent: the controller did not answer.
+    """
+    return _configuration().get("ClusterName", "")
+
+
 def largest_array() -> int:
     """How many elements an array may have (MaxArraySize, which is one more than the highest index allowed).
 
     Raises:
         SchedulerSilent: the controller did not answer.
     """
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
-    return max(1, int(found[1])) if found else 1000
+    found = re.match(r"\d+", _configuration().get("MaxArraySize", ""))
+    return max(1, int(found[0])) if found else 1000
 
 
 def job_name(token: str, array: int) -> str:
@@ -99,21 +127,21 @@ def job_name(token: str, array: int) -> str:
     return f"isosweep-{token}-{array}"
 
 
-def queue_of_mine() -> dict[tuple[str, int], Queued]:
-    """Every job of this user that Slurm still knows, by (job name, index): one squeue.
+def queue_of_mine() -> Queue:
+    """Every job of this user that may still run, in hidden partitions too: one squeue.
 
     Raises:
         SchedulerSilent: no good listing was to be had.
     """
     found = {}
-    for line in _ask("squeue", "--me", "-h", "-r", "-t", "all", "-o", "%j|%K|%i|%T|%r").splitlines():
+    for line in _ask("squeue", "--me", "-a", "-h", "-r", "-t", "all", "-o", "%j|%K|%i|%T|%r").splitlines():
         name, _, rest = line.partition("|")
         index, job, state, reason = (rest.split("|", 3) + [""] * 4)[:4]
         if state in _GONE:
             continue
         number = int(index) if index.isdigit() else 0
         found[name, number] = Queued(name, number, job, state, reason)
-    return found
+    return Queue(cluster_name(), found)
 
 
 # States in which a job that squeue still shows will never run again.
@@ -134,19 +162,37 @@ _GONE = frozenset(
 
 
 @contextmanager
-def _outside_any_job() -> Iterator[None]:
-    """Hide a surrounding job's SLURM_* variables: sbatch would inherit its limits and CPU binding. SLURM_CONF stays,
-    it says which cluster.
+def _submission_environment(options: Iterable[str]) -> Iterator[None]:
+    """Hide what would win over the batch script: a surrounding job's SLURM_* variables (its limits and CPU binding),
+    and SBATCH_* of what isosweep or the profile's `options` say. SLURM_CONF stays, it says which cluster; so does an
+    SBATCH_ACCOUNT, say, where the profile has none.
     """
+    ours = {"SBATCH_" + name.upper().replace("-", "_") for name in (*_OURS, *options)}
     hidden = {
         name: os.environ.pop(name)
         for name in list(os.environ)
-        if name.startswith(("SLURM_", "SRUN_")) and name != "SLURM_CONF"
+        if (name.startswith(("SLURM_", "SRUN_")) and name != "SLURM_CONF") or name in ours
     }
     try:
         yield
     finally:
         os.environ.update(hidden)
+
+
+# As sbatch names their variables: what every submission says itself.
+_OURS = (
+    "array-inx",
+    "job-name",
+    "timelimit",
+    "output",
+    "error",
+    "open-mode",
+    "signal",
+    "requeue",
+    "no-requeue",
+    "wait",
+    "ignore-pbs",
+)
 
 
 def submit_array(profile: Profile, folder: Path, name: str, tasks: Sequence[SlurmTask]) -> str:
@@ -160,16 +206,15 @@ def submit_array(profile: Profile, folder: Path, name: str, tasks: Sequence[Slur
 
     options = dict(profile.sbatch)
     wckey = options.pop("wckey", None)
-    with _outside_any_job():
+    with _submission_environment(options):
         executor = submitit.SlurmExecutor(folder=folder, python=profile.python)
         executor.update_parameters(
             job_name=name,
-            time=max(1, int(min(profile.time_limit, 366 * 86400.0) // 60)),
             array_parallelism=profile.array_parallelism,
             signal_delay_s=profile.signal_delay,
             wckey=wckey,
             setup=["set -e", *profile.setup, *_imports(tasks[0])],
-            additional_parameters={**options, "requeue": True},
+            additional_parameters={**options, "requeue": True},  # the profile's time among them
         )
         try:
             if len(tasks) == 1:

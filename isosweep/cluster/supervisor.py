@@ -7,8 +7,10 @@ segmentation fault), that is a failed attempt of the run in hand; a new child ta
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -19,13 +21,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from isosweep.store.attempts import attempts_of, publish_attempt
-from isosweep.store.claims import Entry, append, last_entry
+from isosweep.store.claims import Entry, append, followed, last_entry
 from isosweep.store.launches import read_task
 from isosweep.store.records import has_record
-from isosweep.store.store import Store
+from isosweep.store.store import Store, StoreError
 from isosweep.sweep.settings import Run, to_json
 
-__all__ = ["Child", "StoreUnwritable", "Supervisor", "TaskRef"]
+__all__ = ["Child", "Supervisor", "TaskRef"]
 
 _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -34,10 +36,6 @@ _ONE_THREAD = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "PYTHONSAFEPATH": "1",
 }
-
-
-class StoreUnwritable(Exception):
-    """A record or an attempt could not be written: the task stops, since every other run would fare the same."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,10 @@ def _oom_kills() -> int:
         return 0
 
 
+# An idle child has nothing to do but leave; threads of a user's network may keep it from that.
+_FAREWELL_SECONDS = 20.0
+
+
 class Child:
     """A process of `isosweep.cluster.child`, started when first needed and again after it has died."""
 
@@ -85,33 +87,47 @@ class Child:
         self._environment = {**os.environ, **_ONE_THREAD, **(environment or {})}
         self._log = log
         self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
+        self._killed = False
 
-    def _start(self) -> subprocess.Popen[str]:
-        if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "isosweep.cluster.child"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._log,
-                text=True,
-                bufsize=1,
-                env=self._environment,
-            )
-        return self._process
+    def _start(self) -> subprocess.Popen[str] | None:
+        """The process; None after `kill`. A group of its own keeps a terminal's Ctrl-C from it: its supervisor
+        decides.
+        """
+        with self._lock:
+            if self._killed:
+                return None
+            if self._process is None or self._process.poll() is not None:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "isosweep.cluster.child", str(os.getpid())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._log,
+                    text=True,
+                    bufsize=1,
+                    env=self._environment,
+                    process_group=0,
+                )
+            return self._process
 
     def carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
         """Send one run and wait for the reply; if the process dies instead, the reply says how."""
         process = self._start()
+        if process is None:
+            return {"status": "failed", "died": True, "cause": "the process was ended by its supervisor"}
         assert process.stdin is not None
         assert process.stdout is not None
         kills = _oom_kills()
         try:
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
-            line = process.stdout.readline()
+            # A process forked by a user's network may keep the pipe open after the child has died.
+            while not select.select([process.stdout], [], [], 1.0)[0] and process.poll() is None:
+                pass
+            line = process.stdout.readline() if select.select([process.stdout], [], [], 0)[0] else ""
         except BrokenPipeError:
             line = ""
-        if line:
+        if line.endswith("\n"):
             reply: dict[str, Any] = json.loads(line)
             return reply
         code = process.wait()
@@ -126,23 +142,30 @@ class Child:
             name = signal.Signals(-code).name
             hint = ": out of memory, most likely" if code == -signal.SIGKILL else ""
             return {"status": "failed", "died": True, "cause": f"the process died of {name}{hint}"}
-        return {"status": "failed", "died": True, "cause": f"the process ended with exit code {code}"}
+        return {"status": "failed", "died": True, "cause": f"the process ended with exit code {code}: see its output"}
 
     def kill(self) -> None:
         """End the process now; the run in hand is not recorded."""
-        process = self._process
-        if process is not None and process.poll() is None:
-            process.kill()
+        with self._lock:
+            self._killed = True
+            if self._process is not None and self._process.poll() is None:
+                self._process.kill()
 
     def close(self) -> None:
-        """Let the process end after the run in hand, and wait for it."""
-        if self._process is not None:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            self._process.wait()
-            if self._process.stdout is not None:
-                self._process.stdout.close()
-            self._process = None
+        """Let the process, idle now, end; one that does not is killed."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        try:
+            process.wait(_FAREWELL_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
 
 
 class Supervisor:
@@ -186,18 +209,19 @@ class Supervisor:
 
     def work(self, task: TaskRef) -> bool:
         """Claim the task and do its runs in order, leaving out those that are recorded or that this task has tried;
-        True if it was ours.
+        True if it was ours. It stops before the next run where the task has been given up or taken over meanwhile.
 
         Raises:
-            StoreUnwritable: the store takes no more files; the task is not ended, so that its runs count as held
-                until it is given up.
+            StoreError: the store takes no more files; the task is not ended, so that its runs count as held until it
+                is given up.
         """
         store = Store(task.store)
-        claim = self.claim(store, task)
+        with store.writing():
+            claim = self.claim(store, task)
         if claim is None:
             return False
         for run in read_task(store, task.launch, task.task):
-            if self.stop.is_set():
+            if self.stop.is_set() or followed(store, task.token, task.task, claim):
                 break
             if has_record(store, run.id) or any(a.task == task.name for a in attempts_of(store, run.id)):
                 self.progress(run.id, "skipped")
@@ -218,13 +242,22 @@ class Supervisor:
             if self.stop.is_set() and reply.get("died"):
                 break  # we killed it
             if reply["status"] == "store":
-                raise StoreUnwritable(reply["cause"])
-            if reply.get("died"):
-                publish_attempt(store, run.id, reply["status"], reply["cause"], task.name, **task.about)
+                raise StoreError(reply["cause"])
+            if reply.get("died") and has_record(store, run.id):
+                reply["status"] = "done"
+            elif reply.get("died"):
+                details = {"traceback": reply["traceback"]} if "traceback" in reply else {}
+                with store.writing():
+                    publish_attempt(store, run.id, reply["status"], reply["cause"], task.name, **details, **task.about)
             self.in_hand = None
             self.progress(run.id, reply["status"])
             if reply["status"] == "environment_changed":
                 break  # every other run of the task would find the same
         self.in_hand = None
-        append(store, task.token, task.task, claim, "end", self.owner)
+        self.end(store, task, claim)
         return True
+
+    def end(self, store: Store, task: TaskRef, claim: Entry) -> None:
+        """Let go of a task: what it has not done is free."""
+        with store.writing():
+            append(store, task.token, task.task, claim, "end", self.owner)

@@ -17,7 +17,7 @@ from typing import Any
 from .publish import publish
 from .store import Store
 
-__all__ = ["Entry", "append", "entries_of_launch", "last_entry"]
+__all__ = ["Entry", "append", "entries_of_launch", "followed", "last_entry"]
 
 _KINDS = ("claim", "end", "void")
 
@@ -67,6 +67,11 @@ def last_entry(store: Store, token: str, task: int) -> Entry | None:
 def entries_of_launch(store: Store, token: str) -> dict[int, Entry]:
     """The last entry of every task of a launch that has one."""
     return {task: _read(_path(store, token, task, max(n)), max(n)) for task, n in _numbers(store, token).items()}
+
+
+def followed(store: Store, token: str, task: int, entry: Entry) -> bool:
+    """Whether another entry has come after this one."""
+    return _path(store, token, task, entry.number + 1).exists()
 
 
 def append(store: Store, token: str, task: int, after: Entry | None, kind: str, owner: dict[str, Any]) -> Entry | None:

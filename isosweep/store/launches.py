@@ -18,7 +18,18 @@ from isosweep.sweep.settings import Run, from_json, to_json
 from .publish import publish
 from .store import Store
 
-__all__ = ["Launch", "last_number", "launch_path", "list_launches", "publish_launch", "read_task"]
+__all__ = [
+    "Launch",
+    "close_launch",
+    "launch_path",
+    "list_closed",
+    "list_launches",
+    "list_numbers",
+    "publish_launch",
+    "read_closed",
+    "read_launch",
+    "read_task",
+]
 
 
 @dataclass(frozen=True)
@@ -43,14 +54,22 @@ def launch_path(store: Store, number: int) -> Path:
     return store.launches / f"{number:08d}.jsonl"
 
 
-def last_number(store: Store) -> int:
-    """The highest number in use; 0 where there is none."""
-    if not store.launches.is_dir():
-        return 0
-    return max(
-        (int(name[:8]) for name in os.listdir(store.launches) if name.endswith(".jsonl") and name[:8].isdigit()),
-        default=0,
-    )
+def _numbers(store: Store, ending: str) -> list[int]:
+    try:
+        names = os.listdir(store.launches)
+    except FileNotFoundError:
+        return []
+    return sorted(int(name[:8]) for name in names if name[8:] == ending and name[:8].isdigit())
+
+
+def list_numbers(store: Store) -> list[int]:
+    """The numbers in use, first to last."""
+    return _numbers(store, ".jsonl")
+
+
+def list_closed(store: Store) -> frozenset[int]:
+    """The launches that `close_launch` has marked."""
+    return frozenset(_numbers(store, ".closed"))
 
 
 def publish_launch(
@@ -69,7 +88,8 @@ def publish_launch(
     return Launch(number, token, about, tuple(map(tuple, ids)), tuple(offsets))
 
 
-def _read(store: Store, number: int) -> Launch:
+def read_launch(store: Store, number: int) -> Launch:
+    """The launch of this number."""
     with open(launch_path(store, number), "rb") as stream:
         head = json.loads(stream.readline())
     return Launch(number, head["token"], head["about"], tuple(tuple(t) for t in head["tasks"]), tuple(head["offsets"]))
@@ -77,11 +97,25 @@ def _read(store: Store, number: int) -> Launch:
 
 def list_launches(store: Store) -> Iterator[Launch]:
     """Every launch, first to last."""
-    if not store.launches.is_dir():
-        return
-    for name in sorted(os.listdir(store.launches)):
-        if name.endswith(".jsonl") and name[:8].isdigit():
-            yield _read(store, int(name[:8]))
+    for number in list_numbers(store):
+        yield read_launch(store, number)
+
+
+def _closed_path(store: Store, number: int) -> Path:
+    return launch_path(store, number).with_suffix(".closed")
+
+
+def close_launch(store: Store, number: int, given_up: dict[str, str]) -> None:
+    """Note that every task of a launch has ended or is void, which stays so, and which of its runs were given up (run
+    id → "lost" or "cancelled"), so that nobody need read its tasks again. Whoever notes it notes the same.
+    """
+    publish(_closed_path(store, number), json.dumps(given_up).encode())
+
+
+def read_closed(store: Store, number: int) -> dict[str, str]:
+    """What `close_launch` noted."""
+    content: dict[str, str] = json.loads(_closed_path(store, number).read_bytes())
+    return content
 
 
 def read_task(store: Store, number: int, task: int) -> tuple[Run, ...]:

@@ -14,16 +14,19 @@ __all__ = ["LocalOwner", "this_process"]
 
 @dataclass(frozen=True)
 class LocalOwner:
-    """A process: host, boot of that host, pid, and the kernel's tick at which it started."""
+    """A process: host and, on it, the space of its pids (a container has its own), boot of that host, pid, and the
+    kernel's tick at which it started.
+    """
 
     host: str
+    space: str
     boot: str
     pid: int
     start: int
 
     def alive(self) -> bool | None:
-        """Whether it runs; None where this host cannot know (it is another one)."""
-        if self.host != socket.gethostname():
+        """Whether it runs; None where that cannot be seen from here: another host, or another container."""
+        if (self.host, self.space) != (socket.gethostname(), _space()):
             return None
         return self.boot == _boot() and self.start == _start(self.pid)
 
@@ -34,13 +37,22 @@ class LocalOwner:
     @staticmethod
     def from_dict(data: dict[str, Any]) -> LocalOwner:
         """From what `to_dict` gave."""
-        return LocalOwner(str(data["host"]), str(data["boot"]), int(data["pid"]), int(data["start"]))
+        return LocalOwner(
+            str(data["host"]), str(data["space"]), str(data["boot"]), int(data["pid"]), int(data["start"])
+        )
 
 
 @cache
 def _boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _space() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
 
@@ -59,4 +71,4 @@ def _start(pid: int) -> int:
 
 def this_process() -> LocalOwner:
     """The process that asks."""
-    return LocalOwner(socket.gethostname(), _boot(), os.getpid(), _start(os.getpid()))
+    return LocalOwner(socket.gethostname(), _space(), _boot(), os.getpid(), _start(os.getpid()))

@@ -7,18 +7,21 @@ instant leaves at most a temporary file beside (its name begins with ``.tmp-``),
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import secrets
 import socket
 from pathlib import Path
 
-__all__ = ["TEMPORARY_PREFIX", "publish", "replace"]
+__all__ = ["TEMPORARY_PREFIX", "publish", "replace", "temporary"]
 
 TEMPORARY_PREFIX = ".tmp-"
 _HOST = socket.gethostname()
 
 
-def _temporary(folder: Path, data: bytes) -> Path:
+def temporary(folder: Path, data: bytes) -> Path:
+    """A new file in `folder` that holds `data` on disk, under a name that no other process of any host uses."""
     path = folder / f"{TEMPORARY_PREFIX}{_HOST}-{os.getpid()}-{secrets.token_hex(6)}"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
@@ -36,8 +39,19 @@ def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that syncs no folders
+            raise
     finally:
         os.close(descriptor)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder and those above it, each name on disk."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def publish(path: Path, data: bytes) -> bool:
@@ -50,31 +64,32 @@ def publish(path: Path, data: bytes) -> bool:
     Raises:
         OSError: the folder cannot be written (read-only, full, gone); nothing has the name then.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path.parent, data)
+    _make_folder(path.parent)
+    written = temporary(path.parent, data)
     try:
         try:
-            os.link(temporary, path)
+            os.link(written, path)
         except OSError as error:
-            if os.stat(temporary).st_nlink == 2:
+            if os.stat(written).st_nlink == 2:
                 pass
             elif isinstance(error, FileExistsError):
                 return False
             else:
                 raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            written.unlink()
     _sync_folder(path.parent)
     return True
 
 
 def replace(path: Path, data: bytes) -> None:
     """Let `path` hold `data`, whole or as it was before. For files that are not the truth (hints, caches, tables)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path.parent, data)
+    _make_folder(path.parent)
+    written = temporary(path.parent, data)
     try:
-        temporary.replace(path)
+        written.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        written.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)

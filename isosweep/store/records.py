@@ -8,7 +8,7 @@ listing tells which runs are finished. A file that is torn, altered or not a rec
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import functools
 import hashlib
 import json
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OUTCOMES",
     "BadRecord",
+    "NewerRecord",
     "encode_record",
     "has_record",
     "list_records",
@@ -46,7 +47,11 @@ _BLANK = hashlib.sha256(b"the checksum of an isosweep record").hexdigest().encod
 
 
 class BadRecord(Exception):
-    """A file among the records that is torn, altered, of a newer format, or no record."""
+    """A file among the records that is torn, altered, or no record."""
+
+
+class NewerRecord(BadRecord):
+    """A sound record that only a newer isosweep can read: nothing to set aside."""
 
 
 def record_path(store: Store, run: str, outcome: str) -> Path:
@@ -145,10 +150,10 @@ def _unseal(data: bytes) -> bytes:
     checksum = metadata.get(_CHECKSUM)
     if checksum is None:
         raise BadRecord("an Arrow file, but no record of isosweep")
-    if int(metadata.get(b"isosweep.format", b"0")) > RECORD_FORMAT:
-        raise BadRecord("a record in the format of a newer isosweep")
     if hashlib.sha256(data.replace(checksum, _BLANK)).hexdigest().encode() != checksum:
         raise BadRecord("the checksum does not fit the content: the file was altered")
+    if int(metadata.get(b"isosweep.format", b"0")) > RECORD_FORMAT:
+        raise NewerRecord("a sound record in the format of a newer isosweep")
     return data
 
 
@@ -190,8 +195,11 @@ def has_record(store: Store, run: str) -> bool:
         return False
 
 
-def read_record(path: Path) -> pa.RecordBatch:
+def read_record(path: Path, name: str | None = None) -> pa.RecordBatch:
     """The record in the file: a batch of one row (see `record_schema`).
+
+    Args:
+        name: the record's name, where the file has another.
 
     Raises:
         BadRecord: torn, altered, foreign, or another run's than its name says.
@@ -207,13 +215,19 @@ def read_record(path: Path) -> pa.RecordBatch:
     if not batch.schema.equals(record_schema(), check_metadata=False) or batch.num_rows != 1:
         raise BadRecord("its columns are not a record's")
     run = batch.column("run_id")[0].as_py()
-    if path.name != f"{run}.{batch.column('outcome')[0].as_py()}.arrow":
+    if (name or path.name) != f"{run}.{batch.column('outcome')[0].as_py()}.arrow":
         raise BadRecord(f"it holds the record of {run}, which its name does not say")
     return batch
 
 
-def quarantine(store: Store, path: Path, reason: str) -> Path:
-    """Set a bad file aside, with the reason beside it, so that its run can be computed again. Nothing is deleted."""
+def quarantine(store: Store, path: Path, reason: str) -> Path | None:
+    """Set a bad file aside, with the reason beside it, so that its run can be computed again. Nothing is deleted.
+
+    None where there was nothing to do: another collector was faster, and the record may have been computed anew since.
+
+    Raises:
+        OSError: the store cannot be written; the file is where it was.
+    """
     number = 0
     while True:
         target = store.quarantine / (path.name if not number else f"{path.name}.{number}")
@@ -223,10 +237,18 @@ def quarantine(store: Store, path: Path, reason: str) -> Path:
             break
         except FileExistsError:
             number += 1
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return target  # another collector was faster
-            raise
-    path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return None
+    try:
+        read_record(target, path.name)
+        sound = True
+    except BadRecord:
+        sound = False
+    if sound:
+        target.unlink()
+        return None
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(path.stat(), target.stat()):
+            path.unlink()
     publish(target.with_name(target.name + ".reason"), (reason + "\n").encode())
     return target

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from .attempts import Attempt, list_attempts
 from .claims import Entry, entries_of_launch
-from .launches import Launch, list_launches
+from .launches import Launch, list_closed, list_numbers, read_closed, read_launch
 from .records import list_records
 from .store import Store
 
@@ -63,10 +63,13 @@ class Picture:
     records: dict[str, str]
     attempts: dict[str, list[Attempt]]
     open_tasks: list[OpenTask]
+    # what became of runs whose last task to be given up was so: "lost", or "cancelled" by their user
+    given_up: dict[str, str] = field(default_factory=dict)
+    # launches without an open task that are not marked as closed yet, and the runs that each gave up
+    closable: dict[int, dict[str, str]] = field(default_factory=dict)
     held: dict[str, OpenTask] = field(default_factory=dict)
     in_hand: set[str] = field(default_factory=set)
-    given_up: set[str] = field(default_factory=set)
-    cancelled: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
 
     def state(self, run: str) -> RunState:
         """Where one run stands."""
@@ -75,11 +78,18 @@ class Picture:
             return RunState(self.records[run], attempts)
         if run in self.held:
             return RunState("running" if run in self.in_hand else "pending", attempts, self.held[run])
+        if run in self.lost:
+            return RunState("lost", attempts)
         if attempts:
             return RunState(attempts[-1].outcome, attempts)
-        if run in self.cancelled:
-            return RunState("cancelled")
-        return RunState("lost" if run in self.given_up else "missing")
+        return RunState(self.given_up.get(run, "missing"))
+
+    def let_go(self, dead: Iterable[OpenTask]) -> None:
+        """Count the runs of these open tasks as lost: nobody holds them, though nobody has given them up yet."""
+        gone = {(task.launch.number, task.task) for task in dead}
+        for run in [run for run, task in self.held.items() if (task.launch.number, task.task) in gone]:
+            del self.held[run]
+            self.lost.add(run)
 
     def states(self, runs: Iterable[str]) -> dict[str, RunState]:
         """Where each run stands."""
@@ -87,42 +97,51 @@ class Picture:
 
 
 def look(store: Store) -> Picture:
-    """Take in the whole store by listing it. Records are listed last, so that a run finished meanwhile counts as
-    finished.
+    """Take in the whole store by listing it: tasks, then attempts, then records, against the order in which they are
+    written, so that a run that ends meanwhile is seen as held or as ended, never as missing.
     """
+    tasks: list[OpenTask] = []
+    given_up: dict[str, str] = {}
+    closable: dict[int, dict[str, str]] = {}
+    closed = list_closed(store)
+    for number in list_numbers(store):
+        if number in closed:
+            given_up |= read_closed(store, number)
+            continue
+        launch = read_launch(store, number)
+        entries = entries_of_launch(store, launch.token)
+        still_open: list[OpenTask] = []
+        void: dict[str, str] = {}
+        for task, runs in enumerate(launch.tasks):
+            entry = entries.get(task)
+            if entry is None or entry.kind == "claim":
+                still_open.append(OpenTask(launch, task, entry))
+            elif entry.kind == "void":
+                void |= dict.fromkeys(runs, "cancelled" if entry.owner.get("kind") == "cancel" else "lost")
+        given_up |= void
+        tasks += still_open
+        if not still_open:
+            closable[number] = void
     attempts: dict[str, list[Attempt]] = {}
     for attempt in list_attempts(store):
         attempts.setdefault(attempt.run, []).append(attempt)
     for row in attempts.values():
         row.sort(key=lambda a: a.number)
-    tasks: list[OpenTask] = []
-    given_up: set[str] = set()
-    cancelled: set[str] = set()
-    for launch in list_launches(store):
-        entries = entries_of_launch(store, launch.token)
-        for number, runs in enumerate(launch.tasks):
-            entry = entries.get(number)
-            if entry is None or entry.kind == "claim":
-                tasks.append(OpenTask(launch, number, entry))
-            elif entry.kind == "void":
-                (cancelled if entry.owner.get("kind") == "cancel" else given_up).update(runs)
-    picture = Picture(list_records(store), attempts, tasks, given_up=given_up, cancelled=cancelled)
-    for task in tasks:
+    picture = Picture(list_records(store), attempts, tasks, given_up, closable)
+    for holder in tasks:
         waiting = [
             run
-            for run in task.launch.tasks[task.task]
-            if run not in picture.records and not _attempted_in(picture, run, task)
+            for run in holder.launch.tasks[holder.task]
+            if run not in picture.records and not _attempted_in(picture, run, holder)
         ]
         for run in waiting:
-            picture.held[run] = task
-        if waiting and task.entry is not None:
+            picture.held[run] = holder
+        if waiting and holder.entry is not None:
             picture.in_hand.add(waiting[0])
     return picture
 
 
 def _attempted_in(picture: Picture, run: str, task: OpenTask) -> bool:
-    """Whether this task has already tried the run: an attempt since its claim."""
-    attempts = picture.attempts.get(run)
-    if not attempts or task.entry is None:
-        return False
-    return attempts[-1].task == f"{task.launch.token}-{task.task}"
+    """Whether this task has already tried the run."""
+    name = f"{task.launch.token}-{task.task}"
+    return any(attempt.task == name for attempt in picture.attempts.get(run, ()))

@@ -4,6 +4,7 @@
     records/<ab>/<run>.<outcome>.arrow       one immutable result a run: done, or diverged
     attempts/<ab>/<run>.<n>.<outcome>.<task>.json   any number of failures a run
     launches/<n>.jsonl                       what a launch submitted: tasks and their runs
+    launches/<n>.closed                      that all its tasks have ended or are void, and what was given up
     tasks/<token>/<t>.<e>.json               who holds a task, or that it has ended, or is void
     jobs/<token>/                            scripts, pickles and logs of a launch
     code/<code id>/                          the isosweep that a launch's jobs import
@@ -19,9 +20,10 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from .publish import TEMPORARY_PREFIX, publish
+from .publish import TEMPORARY_PREFIX, publish, temporary
 
 __all__ = ["FORMAT", "Store", "StoreError"]
 
@@ -76,8 +78,11 @@ class Store:
         """Raise `StoreError` if there is a store here that this isosweep cannot read. No store at all is an empty
         one.
         """
-        if self.root.exists() and not self.root.is_dir():
-            raise StoreError(f"the store {self.root} is a file: give a folder with --store")
+        try:
+            if self.root.exists() and not self.root.is_dir():
+                raise StoreError(f"the store {self.root} is a file: give a folder with --store")
+        except OSError as error:  # a name too long, a folder above that may not be entered
+            raise StoreError(f"cannot read the store {self.root}: {_reason(error)}") from None
         header = self._header()
         if header and header["format"] > FORMAT:
             raise StoreError(
@@ -104,15 +109,21 @@ class Store:
         place = self.root
         while not place.exists():
             place = place.parent
-        if not header and self.root.is_dir() and any(self.root.iterdir()):
+        # Looked at again where it holds something: another launcher may be making it at this moment.
+        if not header and self.root.is_dir() and self._content() and not self._header():
             raise StoreError(f"{self.root} is not empty and is no store: give an empty or a new folder with --store")
-        probe = place / f"{TEMPORARY_PREFIX}probe-{os.getpid()}"
+        with self.writing():
+            temporary(place, b"isosweep").unlink()
+
+    def _content(self) -> list[str]:
+        return [name for name in os.listdir(self.root) if not name.startswith(TEMPORARY_PREFIX)]
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn the OSError of a write in here into a `StoreError` that names the store."""
         try:
-            probe.write_bytes(b"isosweep")
-            probe.unlink()
+            yield
         except OSError as error:
-            with contextlib.suppress(OSError):  # a full disk takes the name but not the content
-                probe.unlink()
             raise StoreError(f"cannot write the store {self.root}: {_reason(error)}") from None
 
     def create(self) -> Store:
@@ -122,11 +133,9 @@ class Store:
             StoreError: it may not.
         """
         self.check_writable()
-        try:
+        with self.writing():
             if not self.exists:
                 publish(self.root / "store.json", json.dumps({"format": FORMAT, "uid": os.getuid()}).encode() + b"\n")
-        except OSError as error:
-            raise StoreError(f"cannot write the store {self.root}: {_reason(error)}") from None
         return self
 
     def now(self) -> float:

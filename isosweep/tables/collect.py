@@ -7,6 +7,7 @@ other.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import math
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 
 from isosweep.store.attempts import read_attempt
 from isosweep.store.publish import TEMPORARY_PREFIX, replace
-from isosweep.store.records import BadRecord, quarantine, read_record, record_path
+from isosweep.store.records import BadRecord, NewerRecord, quarantine, read_record, record_path
 from isosweep.store.status import look
 from isosweep.store.store import Store
 from isosweep.sweep.settings import Run
@@ -41,13 +42,14 @@ _ROW_GROUP_RUNS = 2000
 
 @dataclass
 class Collected:
-    """What `collect` found: rows by status, records set aside (path → reason), and how many runs each environment
-    class has.
+    """What `collect` found: rows by status, records set aside and records that are there but could not be read or set
+    aside (path → reason), and how many runs each environment class has.
     """
 
     out: Path
     statuses: Counter[str] = field(default_factory=Counter)
     set_aside: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
     environments: Counter[str] = field(default_factory=Counter)
 
 
@@ -63,13 +65,14 @@ class _Table:
         if table.num_rows:
             self.writer.write_table(table.select(self.schema.names).cast(self.schema))
 
-    def finish(self) -> None:
-        self.writer.close()
+    def publish(self) -> None:
         self.temporary.replace(self.path)
 
     def abandon(self) -> None:
-        self.writer.close()
-        self.temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.writer.close()
+        with contextlib.suppress(OSError):
+            self.temporary.unlink(missing_ok=True)
 
 
 def _chunks(runs: Sequence[Run], size: int) -> Iterator[Sequence[Run]]:
@@ -154,23 +157,21 @@ def collect(
     picture = look(store)
     result = Collected(out)
     schemas = {"fisher": schema_of(FISHER), "jacobian": schema_of(JACOBIAN), "layers": schema_of(LAYERS)}
-    tables = {name: _Table(out / f"{name}.parquet", schema) for name, schema in schemas.items()}
-    tables["training"] = _Table(out / "training.parquet", schema_of(TRAINING))
+    tables: dict[str, _Table] = {}
     measured: dict[str, dict[str, Any]] = {}
     done = 0
     try:
+        for name, columns in {**schemas, "training": schema_of(TRAINING)}.items():
+            tables[name] = _Table(out / f"{name}.parquet", columns)
         ordered = sorted((run for run in sweep.runs() if run.id in picture.records), key=lambda run: run.id)
         for chunk in _chunks(ordered, _ROW_GROUP_RUNS):
             batches = []
             for run in chunk:
-                path = record_path(store, run.id, picture.records[run.id])
-                try:
-                    batches.append(read_record(path).replace_schema_metadata(None))
-                except BadRecord as error:
-                    result.set_aside[str(path)] = str(error)
-                    if set_aside:
-                        quarantine(store, path, str(error))
+                batch = _read(store, record_path(store, run.id, picture.records[run.id]), result, set_aside)
+                if batch is None:
                     del picture.records[run.id]
+                else:
+                    batches.append(batch)
                 done += 1
                 if progress is not None:
                     progress(done)
@@ -214,13 +215,36 @@ def collect(
             pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema)
         )
         for table in tables.values():
-            table.finish()
+            table.writer.close()
+        replace(out / "sweep.json", json.dumps(_about(sweep), indent=1, sort_keys=True).encode() + b"\n")
+        for table in tables.values():
+            table.publish()
     except BaseException:
         for table in tables.values():
             table.abandon()
         raise
-    replace(out / "sweep.json", json.dumps(_about(sweep), indent=1, sort_keys=True).encode() + b"\n")
     return result
+
+
+def _read(store: Store, path: Path, result: Collected, set_aside: bool) -> pa.RecordBatch | None:
+    """A record; None, and noted in `result`, if it cannot be used."""
+    try:
+        return read_record(path).replace_schema_metadata(None)
+    except FileNotFoundError:
+        return None  # another collector has set it aside meanwhile
+    except NewerRecord as error:
+        result.unread[str(path)] = str(error)
+    except BadRecord as error:
+        result.set_aside[str(path)] = str(error)
+        if set_aside:
+            try:
+                quarantine(store, path, str(error))
+            except OSError as problem:
+                del result.set_aside[str(path)]
+                result.unread[str(path)] = f"{error}; and it could not be set aside: {problem.strerror or problem}"
+    except OSError as error:
+        result.unread[str(path)] = error.strerror or str(error)
+    return None
 
 
 _MEASURED_LAYERS = schema_of(tuple(c for c in LAYERS if not c.name.startswith("theory_")))

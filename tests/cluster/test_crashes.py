@@ -122,7 +122,7 @@ def test_two_launchers_at_once_share_the_runs(command: Command) -> None:
 def test_a_child_does_not_outlive_its_supervisor_on_closed_pipe(command: Command) -> None:
     read, write = os.pipe()
     child = subprocess.Popen(
-        [*command.arguments()[:2], "isosweep.cluster.child"],
+        [*command.arguments()[:2], "isosweep.cluster.child", str(os.getpid())],
         stdin=read,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

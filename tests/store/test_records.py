@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isosweep.measurement.measurement import FisherBlock, JacobianSample, LayerActivity, Measurement
+from isosweep.store import records
 from isosweep.store.attempts import attempts_of, publish_attempt, read_attempt
+from isosweep.store.publish import TEMPORARY_PREFIX
 from isosweep.store.records import (
     BadRecord,
+    NewerRecord,
     encode_record,
     has_record,
     list_records,
@@ -58,6 +64,7 @@ def write(store: Store, values: list[float]) -> Path:
     return record_path(store, RUN.id, "done")
 
 
+@settings(deadline=None)  # the first call imports pyarrow
 @given(st.lists(st.floats(allow_nan=False), max_size=20))
 def test_what_was_measured_comes_back_to_the_bit(tmp_path_factory: pytest.TempPathFactory, values: list[float]) -> None:
     store = Store(tmp_path_factory.mktemp("store"))
@@ -118,6 +125,35 @@ def test_a_bad_record_is_set_aside_with_its_reason_and_never_deleted(tmp_path: P
         assert len(list(store.quarantine.glob("*.reason"))) == number + 1
 
 
+def test_a_sound_record_is_never_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither one that was computed anew since another collector judged the old one, nor a newer isosweep's."""
+    store = Store(tmp_path)
+    path = write(store, [1.0])
+    assert quarantine(store, path, "what lay here before was torn") is None
+    assert read_record(path).num_rows == 1
+    assert not list(store.quarantine.iterdir())
+    path.unlink()
+    assert quarantine(store, path, "gone meanwhile") is None
+    with monkeypatch.context() as newer:
+        newer.setattr(records, "RECORD_FORMAT", records.RECORD_FORMAT + 1)
+        write(store, [1.0])
+    with pytest.raises(NewerRecord, match="newer isosweep"):
+        read_record(path)
+
+
+def test_a_flip_in_the_formats_number_is_noticed(tmp_path: Path) -> None:
+    path = write(Store(tmp_path), [1.0])
+    whole = path.read_bytes()
+    key = b"isosweep.format"
+    start = whole.rindex(key)
+    for at in range(start - 24, start + len(key) + 24):  # the footer's copy is the one that is read
+        altered = bytearray(whole)
+        altered[at] ^= 64
+        path.write_bytes(altered)
+        with pytest.raises(BadRecord):
+            read_record(path)
+
+
 def test_a_record_under_another_runs_name_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
     path = write(store, [1.0])
@@ -151,6 +187,37 @@ def test_a_store_that_is_not_ours_is_refused(tmp_path: Path, header: str, said: 
     with pytest.raises(StoreError, match=said):
         Store(tmp_path).create()
     assert [p.name for p in tmp_path.iterdir()] == ["store.json"]
+
+
+def _create(root: Path, gate: Barrier, said: Queue[str]) -> None:
+    gate.wait()
+    try:
+        Store(root).create()
+        said.put("")
+    except StoreError as error:
+        said.put(str(error))
+
+
+def test_many_launchers_may_make_one_store_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    gate, said = context.Barrier(6), context.Queue()
+    for number in range(10):
+        makers = [context.Process(target=_create, args=(tmp_path / f"{number}", gate, said)) for _ in range(6)]
+        for maker in makers:
+            maker.start()
+        assert [said.get(timeout=30) for _ in makers] == [""] * 6
+        for maker in makers:
+            maker.join()
+
+
+def test_what_a_killed_launcher_left_does_not_bar_the_store(tmp_path: Path) -> None:
+    (tmp_path / f"{TEMPORARY_PREFIX}n1-12-abc").write_bytes(b"isosweep")
+    assert Store(tmp_path).create().exists
+
+
+def test_a_name_that_no_folder_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="name too long"):
+        Store(tmp_path / ("a" * 300)).check_readable()
 
 
 def test_a_folder_of_something_else_is_not_taken_for_a_store(tmp_path: Path) -> None:
