@@ -337,3 +337,22 @@ def test_variances_and_correlations_of_every_layer(folder: Path, gain: float, bi
     # a mean of h² over N units, of which 4 seeds are drawn: three standard errors
     np.testing.assert_allclose(q, signal.q[:-1], rtol=3 * math.sqrt(2 / width / 4))
     np.testing.assert_allclose(c, signal.correlation[:-1], atol=_within(width, 0.02))
+
+
+# --- the shipped sweep
+
+THEORY_CHECK = Path(__file__).parent.parent / "sweeps" / "theory-check.yaml"
+
+
+def test_every_run_of_the_shipped_check_has_its_prediction() -> None:
+    runs = isosweep.load(THEORY_CHECK).runs()
+    assert len(runs) == 135
+    for run in runs:
+        row = theory_row(run, {})
+        assert row["theory_jacobian_s_max"] is not None
+        assert row["theory_fisher_trace"] is not None
+        network = run.network
+        assert isinstance(network, NetworkSettings)
+        assert network.depth <= 0.02 * network.width
+        # linear without biases, on uncorrelated inputs: no outlier
+        assert (row["theory_fisher_lambda_max"] is None) == (network.activation == "linear")
