@@ -59,7 +59,11 @@ class _Table:
     def __init__(self, path: Path, schema: pa.Schema):
         self.path, self.schema = path, schema
         self.temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
-        self.writer = pq.ParquetWriter(self.temporary, schema, compression="zstd")
+        try:
+            self.writer = pq.ParquetWriter(self.temporary, schema, compression="zstd")
+        except OSError:
+            self.temporary.unlink(missing_ok=True)
+            raise
 
     def write(self, table: pa.Table) -> None:
         if table.num_rows:

@@ -28,6 +28,9 @@ def build(inputs, classes, mode="fine"):
         raise ArithmeticError("planted failure")
     if mode == "sleeps":
         time.sleep(3600)
+    if mode == "waits":
+        while not os.path.exists("go"):
+            time.sleep(0.01)
     if mode == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     return nn.Sequential(nn.Linear(inputs, 5), nn.Tanh(), nn.Linear(5, classes))

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import Command
 from private_slurm import PrivateSlurm
 
+from isosweep.cluster.supervisor import Child, Supervisor, TaskRef
+from isosweep.cluster.worker import SlurmTask
 from isosweep.store.claims import entries_of_launch
-from isosweep.store.launches import list_launches
+from isosweep.store.launches import list_launches, publish_launch
+from isosweep.store.status import look
 from isosweep.store.store import Store
+from isosweep.sweep.settings import DataSettings, JacobianSettings, MeasureSettings, NetworkSettings, Run
 
 from .conftest import PROFILE, TROUBLE, TROUBLED
 
 pytestmark = pytest.mark.slurm
+RUN = Run(
+    NetworkSettings(2, 4, "tanh"),
+    DataSettings("digits", 8, "unit", 1.0, 64, 10),
+    MeasureSettings(None, JacobianSettings(1)),
+    0,
+    "",
+)
 SLEEPER = TROUBLED.replace("[fine, raises, dies]", "sleeps").replace("name: troubled", "name: sleeper")
 
 
@@ -68,12 +81,17 @@ def test_a_refused_submission_says_why_and_holds_nothing(on_slurm: Command, opti
     assert on_slurm.json("launch", "tiny.yaml", "--profile", "profile.toml", "--dry-run")["runs"] == 4
 
 
-def test_a_requeued_job_goes_on_with_its_task(on_slurm: Command, slurm: PrivateSlurm) -> None:
+@pytest.mark.parametrize("how", ["requeue", "preemption"])
+def test_a_requeued_job_goes_on_with_its_task(on_slurm: Command, slurm: PrivateSlurm, how: str) -> None:
     on_slurm.write("both.yaml", TROUBLED.replace("[fine, raises, dies]", "[fine, sleeps]").replace("troubled", "both"))
     job = on_slurm.json("launch", "both.yaml", "--profile", "profile.toml", "--runs-per-task", "4")["jobs"][0]
     until(lambda: counts(on_slurm, "both.yaml").get("running") == 1)
     (launch,) = list_launches(store(on_slurm))
-    slurm.requeue(job)
+    if how == "requeue":
+        slurm.requeue(job)
+    else:  # a job of a higher partition needs the whole of both nodes
+        above = slurm.sbatch("--partition=high", "--exclusive", "--nodes=2", wrap="true")
+        slurm.wait(above, "COMPLETED")
     until(lambda: entries_of_launch(store(on_slurm), launch.token)[0].owner.get("restart") == 1)
     assert entries_of_launch(store(on_slurm), launch.token)[0].kind == "claim"
     on_slurm.run("cancel", "both.yaml")
@@ -119,7 +137,7 @@ def test_jobs_that_vanish_are_lost_after_the_grace_and_only_then(on_slurm: Comma
 
 def test_a_silent_controller_is_no_evidence(command: Command) -> None:
     """Status answers from the store and says that Slurm does not; a launch frees nothing and exits with 5."""
-    with PrivateSlurm(nodes=1) as cluster:
+    with PrivateSlurm(nodes=1, settings={"MessageTimeout": "2"}) as cluster:
         command.write("profile.toml", PROFILE)
         command.write("trouble.py", TROUBLE)
         command.write("sleeper.yaml", SLEEPER)
@@ -142,23 +160,64 @@ def test_a_silent_controller_is_no_evidence(command: Command) -> None:
 
 
 def test_a_surrounding_job_does_not_leak_into_the_submission(on_slurm: Command) -> None:
-    """SLURM_* of a job that launches from within would set limits and CPU bindings of what it submits."""
-    on_slurm.run(
+    """SLURM_* of a job that launches from within would set limits and CPU bindings of what it submits; a user's own
+    SBATCH_* would win over the script, and SQUEUE_* hide living jobs, whose tasks would look dead.
+    """
+    place = on_slurm.folder / 'it\'s "another" ü'
+    done = on_slurm.json(
         "launch",
         "tiny.yaml",
         "--profile",
         "profile.toml",
-        "--limit",
-        "1",
         "--wait",
-        check=4,
+        "--store",
+        place,
         SLURM_JOB_ID="77",
         SLURM_CPU_BIND="mask_cpu:0x1",
         SLURM_NTASKS="5",
+        SBATCH_JOB_NAME="another",
+        SBATCH_TIMELIMIT="1",
+        SQUEUE_NAMES="another",
+        SQUEUE_PARTITION="high",
+        ISOSWEEP_GRACE="0.5",
     )
-    record = next((on_slurm.folder / "isosweep-store" / "jobs").rglob("*_submission.sh"))
+    assert done["states"] == {"done": 4}
+    assert "_0_log.out" in on_slurm.run("logs", next(iter(done_runs(place))), "--store", place).stdout
+    record = next((place / "jobs").rglob("*_submission.sh"))
     assert "--wckey" not in record.read_text()
     assert "--requeue" in record.read_text()
+
+
+def done_runs(place: Path) -> list[str]:
+    return [path.name.split(".")[0] for path in place.glob("records/*/*.arrow")]
+
+
+def warned_after(seconds: float, on: Path, limit: float = 600.0) -> tuple[Store, str]:
+    """A task whose job was warned by Slurm after so long, with its first run in hand, and could not be requeued."""
+    place = Store(on / f"store-{seconds}-{limit}")
+    run = replace(RUN, id="a" * 20)
+    about = {"backend": "slurm", "cluster": "c", "owner": {}, "arrays": [1]}
+    assert publish_launch(place, 1, "000001-abc", [[run]], about) is not None
+    reference = TaskRef(str(place.root), 1, "000001-abc", 0)
+    supervisor = Supervisor(Child(), {"kind": "slurm", "job": "7_0", "restart": 0})
+    supervisor.claim(place, reference)
+    supervisor.in_hand = run
+    SlurmTask(reference, limit, 90)._give_back(supervisor, reference, seconds)
+    return place, look(place).state(run.id).status
+
+
+def test_a_warned_job_that_cannot_be_requeued_lets_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """scontrol is missing in many a container. Only a run that had the wall time to itself has timed out."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for seconds, limit, expected in [
+        (450, 600, "timeout"),
+        (30, 600, "missing"),
+        (5, 120, "missing"),
+        (25, 120, "timeout"),
+    ]:
+        place, status = warned_after(seconds, tmp_path, limit)
+        assert (seconds, limit, status) == (seconds, limit, expected)
+        assert not look(place).open_tasks
 
 
 def test_many_tasks_off_a_terminal_need_a_word(on_slurm: Command) -> None:
