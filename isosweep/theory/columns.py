@@ -168,6 +168,8 @@ def _fisher(row: dict[str, float | str | None], n: Network, per_layer: float) ->
         return ["fisher_lambda_max: the softmax is saturated or the gradients vanish below float64"]
     row["theory_fisher_lambda_max"] = found.lambda_max
     row["theory_learning_rate_max"] = 2 / found.lambda_max
+    if n.likelihood == "gaussian" and n.outputs > 1:
+        return ["fisher_lambda_max: C-fold in the wide limit; at finite width the C split, and this is their mean"]
     return []
 
 
