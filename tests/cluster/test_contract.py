@@ -99,6 +99,11 @@ def test_failures_are_attempts_with_their_cause_and_the_others_go_on(backend: Ba
     failed = str(by_mode["raises"][0]["run_id"])
     assert "ArithmeticError: planted failure" in backend.command.run("logs", failed[:12]).stdout
 
+    # from another folder, where the user's module is not
+    elsewhere = Command(backend.command.folder / "elsewhere", backend.command.environment)
+    elsewhere.folder.mkdir()
+    assert elsewhere.json("run", by_mode["fine"][0]["run_id"], "--store", backend.store)["agrees"]
+
     # failures are not taken again by themselves, and are when named
     assert backend.command.json("launch", "troubled.yaml", *backend.options, check=3)["runs"] == 0
     named = backend.command.json(
