@@ -72,4 +72,6 @@ def show(tables: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m benchmarks.theory_check DIR, a folder that `isosweep collect` wrote")
     show(Path(sys.argv[1]))
