@@ -19,8 +19,10 @@ from typing import IO, Any
 
 from isosweep.store.store import Store, StoreError
 
-__all__ = ["main"]
+__all__ = ["DEAF_TO", "main"]
 
+# Signals meant for the supervisor, which may reach its whole process group.
+DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _PR_SET_PDEATHSIG = 1
 _LONGEST_CAUSE = 300
 
@@ -136,8 +138,9 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Serve the supervisor until it closes the pipe."""
     _die_with_parent(int(sys.argv[1]))
-    for name in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
-        signal.signal(name, signal.SIG_IGN)  # the supervisor decides; only SIGKILL ends a run from outside
+    for number in DEAF_TO:
+        signal.signal(number, signal.SIG_IGN)  # the supervisor decides; only SIGKILL ends a run from outside
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, DEAF_TO)
     channel = _own_stdout()
     for line in sys.stdin:
         try:

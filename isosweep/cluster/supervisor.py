@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from isosweep.cluster.child import DEAF_TO
 from isosweep.store.attempts import attempts_of, publish_attempt
 from isosweep.store.claims import Entry, append, followed, last_entry
 from isosweep.store.launches import read_task
@@ -98,16 +99,21 @@ class Child:
             if self._killed:
                 return None
             if self._process is None or self._process.poll() is not None:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "isosweep.cluster.child", str(os.getpid())],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=self._log,
-                    text=True,
-                    bufsize=1,
-                    env=self._environment,
-                    process_group=0,
-                )
+                # Until it is in its own group and ignores them, the child has these signals blocked, by inheritance.
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
+                try:
+                    self._process = subprocess.Popen(
+                        [sys.executable, "-m", "isosweep.cluster.child", str(os.getpid())],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=self._log,
+                        text=True,
+                        bufsize=1,
+                        env=self._environment,
+                        process_group=0,
+                    )
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
             return self._process
 
     def carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
