@@ -30,9 +30,10 @@ def _number(settings: Mapping[str, Any], name: str) -> float | None:
 
 
 def predicted_law(settings: Mapping[str, Any]) -> Predicted:
-    """The law of ∂x^L/∂x^0 at the fixed point q* of these settings, for infinite width.
+    """The law of ∂x^L/∂x^0 at the fixed point q* of these settings.
 
-    The input dimension is taken as the width where the tables do not have it.
+    It is the wide limit; only the counts of active units of relu and hard_tanh, which set the rank, are those expected
+    at this width. The input dimension is taken as the width where the tables do not have it.
     """
     from isosweep.theory.activations import activation
     from isosweep.theory.jacobian_law import jacobian_law
@@ -54,7 +55,8 @@ def predicted_law(settings: Mapping[str, Any]) -> Predicted:
             if point.q_star is None or not 0 < point.q_star < math.inf:
                 return Predicted(None, reason=point.explain())
             q = point.q_star
-        law = jacobian_law(phi, q, gain, int(depth), cast(Literal["orthogonal", "gaussian"], init), inputs / width)
+        kind = cast(Literal["orthogonal", "gaussian"], init)
+        law = jacobian_law(phi, q, gain, int(depth), kind, inputs / width, int(width))
     except (ValueError, KeyError, RuntimeError, ArithmeticError) as error:
         return Predicted(None, reason=str(error))
     return Predicted(law, q)
