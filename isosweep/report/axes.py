@@ -153,15 +153,12 @@ def roles(tables: Tables) -> Roles:
     across = across or (next((n for n in ("gain",) if len(runs) and runs[n].notna().any()), None))
     up = up or next((n for n in _UP if len(runs) and runs[n].notna().any()), None)
     leaders = [name for name in (across, up) if name is not None]
-    panels = [
-        name
-        for name in varying
-        if name not in (*leaders, "seed") and not any(_follows(runs, name, leader) for leader in leaders)
-    ]
-    first = [name for name in ("activation", "init") if name in panels]
-    kept: list[str] = []
-    for name in [*first, *(name for name in panels if name not in first)]:
-        if not any(_follows(runs, name, other) for other in kept):
+    # An activation or init makes panels also where the gain tells it (`gain: critical` has one for each): they are what
+    # a law and a critical line belong to.
+    kept: list[str] = [name for name in ("activation", "init") if name in varying and name not in leaders]
+    for name in varying:
+        taken = (*leaders, *kept)
+        if name not in (*taken, "seed") and not any(_follows(runs, name, other) for other in taken):
             kept.append(name)
     return Roles(across, up, tuple(kept), varying)
 

@@ -149,3 +149,20 @@ def test_the_figure_is_the_stored_one_in_data_and_encodings(quickstart: Tables) 
     assert [layer.get("encoding") for layer in spec["spec"]["layer"]] == [
         x.get("encoding") for x in stored["spec"]["layer"]
     ]
+
+
+def test_an_activation_has_a_panel_of_its_own_where_the_gain_tells_it() -> None:
+    """With `gain: critical` each activation has its own gain; one panel for both would have no critical line."""
+    rows = [
+        {"activation": phi, "init": init, "depth": depth, "width": 64, "gain": gain, "bias_std": 0.0, "seed": 0}
+        for phi, gain in (("tanh", 1.0), ("relu", 2**0.5))
+        for init in ("orthogonal", "gaussian")
+        for depth in (4, 16)
+    ]
+    frame = pd.DataFrame(rows)
+    axes = {"axes": ["depth", "activation", "init"]}
+
+    class Given:
+        runs, sweep = frame, axes
+
+    assert roles(Given()).panels == ("activation", "init")  # type: ignore[arg-type]
