@@ -24,6 +24,13 @@ seeds: 2
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process has the browser and the pages that are made for it; all other tests go wherever there is room."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
 @dataclass
 class Command:
     """The real `isosweep`, run in a folder of its own."""
