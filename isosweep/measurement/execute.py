@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,7 +20,14 @@ from .measurement import FisherBlock, JacobianSample, LayerActivity, Measurement
 __all__ = ["execute"]
 
 
-def execute(run: Run, device: str | torch.device = "cpu", *, folder: str | Path | None = None) -> Measurement:
+def execute(
+    run: Run,
+    device: str | torch.device = "cpu",
+    *,
+    folder: str | Path | None = None,
+    checkpoints: Path | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Measurement:
     """Measure a run at initialisation.
 
     Within one environment class the result is the same to the last bit, whatever ran before in the process and however
@@ -29,8 +37,11 @@ def execute(run: Run, device: str | torch.device = "cpu", *, folder: str | Path 
         run: from `isosweep.load(path).runs()`.
         device: "cpu", or a CUDA device.
         folder: where a user's own module is imported from (the working directory if None).
+        checkpoints: the folder of this run's own checkpoints; without effect on a run that does not train.
+        stop: asked between training steps; once it is true the run writes its checkpoint and raises `Paused`.
 
     Raises:
+        Paused: `stop` said so.
         MissingData, UserNetworkError: see `isosweep.realize`.
         Errors of `isosweep.curvature.errors`: a layer that is not supported, weights or activations that are not
         finite.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-__all__ = ["FisherBlock", "JacobianSample", "LayerActivity", "Measurement"]
+__all__ = ["FisherBlock", "JacobianSample", "LayerActivity", "Measurement", "TrainingPoint"]
 
 
 @dataclass(frozen=True)
@@ -40,23 +41,45 @@ class JacobianSample:
 
 @dataclass(frozen=True)
 class LayerActivity:
-    """A layer's pre-activations (the readout's are the last): mean q^l of |h^l|²/N_l, mean c^l over pairs of inputs."""
+    """A layer's pre-activations (the readout's are the last): mean q^l of |h^l|²/N_l, mean c^l over pairs of inputs.
+
+    In training also its non-negative `scale` and the distance of its weights from their manifold, where it has them.
+    """
 
     step: int
     layer: int
     block: str
     q: float
     correlation: float
+    scale: float | None = None
+    orthogonality_error: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainingPoint:
+    """A point of the training curve: `values` are numbers by the column names of the table `training`.
+
+    A column that was not measured at this step is absent. `epoch` is the share of epochs done, 0 at initialisation.
+    """
+
+    step: int
+    epoch: float
+    values: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Everything a run measured; `scalars` are numbers of the whole run, by column name."""
+    """Everything a run measured; `scalars` are numbers of the whole run, by column name.
+
+    `outcome` is "diverged" where training left the finite numbers: the curve and the spectra are those until then.
+    """
 
     fisher: tuple[FisherBlock, ...]
     jacobian: tuple[JacobianSample, ...]
     layers: tuple[LayerActivity, ...]
     scalars: dict[str, float]
+    training: tuple[TrainingPoint, ...] = ()
+    outcome: Literal["done", "diverged"] = "done"
 
     def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
         """Every measured number, in the order that the digest takes them."""
@@ -72,12 +95,23 @@ class Measurement:
             yield f"jacobian/{j.step}/{j.sample}/log_singular_values", j.log_singular_values
         for a in self.layers:
             yield f"layers/{a.step}/{a.layer}/{a.block}", np.array([a.q, a.correlation])
+            if a.scale is not None or a.orthogonality_error is not None:
+                trained = [np.nan if value is None else value for value in (a.scale, a.orthogonality_error)]
+                yield f"layers/{a.step}/{a.layer}/{a.block}/trained", np.array(trained)
         for name in sorted(self.scalars):
             yield f"scalar/{name}", np.array([self.scalars[name]])
+        for point in self.training:
+            names = sorted(point.values)
+            yield f"training/{point.step}/{','.join(names)}", np.array([point.epoch, *map(point.values.get, names)])
+        if self.outcome != "done":
+            yield f"outcome/{self.outcome}", np.array([])
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the names, shapes and float64 bits of `arrays`: equal exactly where every measured bit is."""
+        """SHA-256 over the names, shapes and float64 bits of `arrays`: equal exactly where every measured bit is.
+
+        What a run without training does not have takes no part in it.
+        """
         total = hashlib.sha256()
         for name, array in self.arrays():
             values = np.ascontiguousarray(array, dtype="<f8")
