@@ -34,8 +34,8 @@ def command(
     """End the tasks on Slurm that hold runs of this sweep. What they have finished stays; their other runs become
     `cancelled`, and are launched again only by name.
     """
-    from isosweep.cluster.reap import give_up, position
     from isosweep.cluster.slurm import queue_of_mine
+    from isosweep.launching.reap import give_up, position
     from isosweep.store.status import look
 
     sweep = read_sweep(spec, set_)

@@ -34,8 +34,8 @@ from .common import (
 from .usage import UsageProblem
 
 if TYPE_CHECKING:
-    from isosweep.cluster.launch import Launcher, Proposal
     from isosweep.cluster.profile import Profile
+    from isosweep.launching.launch import Launcher, Proposal
     from isosweep.store.launches import Launch
     from isosweep.store.status import RunState
 
@@ -46,7 +46,7 @@ _MANY_HOURS = 100.0
 
 
 def _only(text: str | None) -> tuple[str, ...]:
-    from isosweep.cluster.launch import DEFAULT_ONLY
+    from isosweep.launching.launch import DEFAULT_ONLY
     from isosweep.store.status import STATUSES
     from isosweep.sweep.errors import nearest
 
@@ -236,7 +236,7 @@ def command(
         if device not in ("cpu", "cuda", "auto"):
             raise UsageProblem(f"--device {device}: expected cpu, cuda or auto")
         settings = replace(settings, device=device)
-    from isosweep.cluster.launch import Launcher
+    from isosweep.launching.launch import Launcher
 
     launcher = Launcher(
         place,
@@ -290,7 +290,7 @@ def command(
 
 def _go(launcher: Launcher, *, wait: bool, json_: bool, quiet: bool) -> dict[str, RunState] | None:
     """Publish and carry out one launch; the states afterwards, or None where jobs were submitted and nobody waits."""
-    from isosweep.cluster.observe import observe
+    from isosweep.launching.observe import observe
 
     from .watch import wait_for
 

@@ -20,7 +20,7 @@ NAME = "logs"
 
 def _outputs(store: Store, launch: Launch, task: int) -> list[Path]:
     """The files that hold what a task printed."""
-    from isosweep.cluster.reap import position
+    from isosweep.launching.reap import position
     from isosweep.store.status import OpenTask
 
     folder = store.jobs / launch.token

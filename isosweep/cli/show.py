@@ -24,7 +24,7 @@ def command(
     verbose: Verbose = False,
 ) -> None:
     """Settings, state, provenance and attempts of one run."""
-    from isosweep.cluster.observe import observe
+    from isosweep.launching.observe import observe
     from isosweep.store.attempts import read_attempt
     from isosweep.store.records import BadRecord, read_record, record_path
 

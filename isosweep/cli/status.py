@@ -27,7 +27,7 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from isosweep.cluster.observe import Observation
+    from isosweep.launching.observe import Observation
     from isosweep.store.status import RunState
 
 NAME = "status"
@@ -95,7 +95,7 @@ def command(
 
     The exit code is 4 while anything is unfinished, else 3 if any run failed, else 0.
     """
-    from isosweep.cluster.observe import observe
+    from isosweep.launching.observe import observe
 
     sweep = read_sweep(spec, set_)
     condition = where_filter(where, sweep)

@@ -26,7 +26,7 @@ def wait_for(store: Store, sweep: Sweep, *, quiet: bool) -> dict[str, RunState]:
 
     Ctrl-C ends the watching only, and says how to end the jobs.
     """
-    from isosweep.cluster.observe import observe
+    from isosweep.launching.observe import observe
 
     ids = [run.id for run in sweep.runs()]
     pause, shown = _SHORTEST, ""

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isosweep.cluster.plan import pack, split_arrays
+from isosweep.launching.plan import pack, split_arrays
 from isosweep.sweep.settings import DataSettings, FisherSettings, MeasureSettings, NetworkSettings, Run
 
 DATA = DataSettings("digits", 64, "unit", 1.0, 64, 10)

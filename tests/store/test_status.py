@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from isosweep.cluster.launch import Launcher
 from isosweep.cluster.profile import Profile, load_profile
-from isosweep.cluster.reap import survey, why_dead
 from isosweep.cluster.slurm import Queue
 from isosweep.cluster.snapshot import Snapshot, versions
 from isosweep.cluster.supervisor import Child, Supervisor, TaskRef
+from isosweep.launching.launch import Launcher
+from isosweep.launching.reap import survey, why_dead
 from isosweep.store import status
 from isosweep.store.attempts import publish_attempt
 from isosweep.store.claims import append, entries_of_launch, last_entry

@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from isosweep.cluster.slurm import Queue, SchedulerSilent, queue_of_mine
+from isosweep.launching.reap import position, survey
 from isosweep.store.status import Picture, RunState
 from isosweep.store.store import Store
-
-from .reap import position, survey
-from .slurm import Queue, SchedulerSilent, queue_of_mine
 
 __all__ = ["Observation", "observe"]
 

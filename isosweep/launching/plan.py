@@ -7,9 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from isosweep.launching.cost import record_bytes, run_seconds
 from isosweep.sweep.settings import Run
-
-from .cost import record_bytes, run_seconds
 
 __all__ = ["Plan", "pack", "split_arrays"]
 

@@ -9,13 +9,12 @@ import socket
 from collections.abc import Callable
 from itertools import accumulate
 
+from isosweep.cluster.slurm import Queue, job_name
 from isosweep.store.claims import append
 from isosweep.store.launches import launch_path
 from isosweep.store.owner import LocalOwner, this_process
 from isosweep.store.status import OpenTask, Picture, look
 from isosweep.store.store import Store
-
-from .slurm import Queue, job_name
 
 __all__ = ["give_up", "grace_seconds", "position", "survey", "why_dead"]
 

@@ -17,6 +17,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from isosweep.cluster.pool import ended_like_an_interrupt, run_pool, slots
+from isosweep.cluster.profile import Profile
+from isosweep.cluster.slurm import (
+    Queue,
+    SchedulerSilent,
+    cluster_name,
+    job_name,
+    largest_array,
+    queue_of_mine,
+    submit_array,
+)
+from isosweep.cluster.snapshot import Snapshot, freeze, versions
+from isosweep.cluster.supervisor import TaskRef
+from isosweep.cluster.worker import SlurmTask
+from isosweep.launching.cost import run_seconds
+from isosweep.launching.plan import Plan, pack, split_arrays
+from isosweep.launching.reap import give_up, survey
 from isosweep.store.claims import entries_of_launch
 from isosweep.store.launches import Launch, close_launch, launch_path, list_numbers, publish_launch
 from isosweep.store.owner import this_process
@@ -26,16 +43,6 @@ from isosweep.store.store import Store
 from isosweep.sweep.identity import MEASUREMENT_VERSION, MEASUREMENT_VERSIONS, run_id
 from isosweep.sweep.settings import ModuleSettings, Run
 from isosweep.sweep.sweep import Sweep
-
-from .cost import run_seconds
-from .plan import Plan, pack, split_arrays
-from .pool import ended_like_an_interrupt, run_pool, slots
-from .profile import Profile
-from .reap import give_up, survey
-from .slurm import Queue, SchedulerSilent, cluster_name, job_name, largest_array, queue_of_mine, submit_array
-from .snapshot import Snapshot, freeze, versions
-from .supervisor import TaskRef
-from .worker import SlurmTask
 
 __all__ = ["DEFAULT_ONLY", "Launcher", "Older", "Proposal"]
 

@@ -1,0 +1,1 @@
+"""Deciding what is to be done: cost, plan, which runs are free, which tasks are dead; and the launcher."""
