@@ -28,8 +28,8 @@ from isosweep.cluster.slurm import (
     queue_of_mine,
     submit_array,
 )
-from isosweep.cluster.snapshot import Snapshot, freeze, versions
-from isosweep.cluster.supervisor import TaskRef
+from isosweep.cluster.snapshot import Snapshot, freeze, modules_folder, versions
+from isosweep.cluster.task import TaskRef
 from isosweep.cluster.worker import SlurmTask
 from isosweep.launching.cost import run_seconds
 from isosweep.launching.plan import Plan, pack, split_arrays
@@ -41,7 +41,7 @@ from isosweep.store.publish import replace
 from isosweep.store.status import OpenTask, Picture, RunState, look
 from isosweep.store.store import Store
 from isosweep.sweep.identity import MEASUREMENT_VERSION, MEASUREMENT_VERSIONS, run_id
-from isosweep.sweep.settings import ModuleSettings, Run
+from isosweep.sweep.settings import Run
 from isosweep.sweep.sweep import Sweep
 
 __all__ = ["DEFAULT_ONLY", "Launcher", "Older", "Proposal"]
@@ -83,6 +83,7 @@ class Launcher:
         where: a condition on a run's columns.
         one_per_shape: take one run of each shape (the cheapest of each network kind), to try the queue.
         workers: of the local pool (None: one a GPU, or one a core).
+        frozen: the code to compute with (None: what is imported here, frozen when the plan is published).
     """
 
     store: Store
@@ -96,6 +97,7 @@ class Launcher:
     runs_per_task: int | None = None
     workers: int | None = None
     command: str = ""
+    frozen: Snapshot | None = None
     _slots: list[dict[str, str]] = field(default_factory=list)
     _code: Snapshot | None = None
 
@@ -176,6 +178,7 @@ class Launcher:
         Raises:
             SchedulerSilent: see `propose`.
             StoreError: the store cannot be written.
+            SnapshotError: a user's own module is not what the sweep was planned with.
         """
         while True:
             number = max(list_numbers(self.store), default=0) + 1
@@ -183,7 +186,9 @@ class Launcher:
             if not proposal.plan.tasks:
                 return proposal, None
             with self.store.writing():
-                self._code = freeze(self.store)
+                self._code = self.frozen or freeze(
+                    self.store, self.sweep.runs(), Path(self.sweep.file).absolute().parent
+                )
             token = f"{number:06d}-{secrets.token_hex(3)}"
             about = {
                 "sweep": self.sweep.name,
@@ -192,7 +197,7 @@ class Launcher:
                 "arrays": list(proposal.plan.arrays),
                 "cluster": cluster_name() if self.backend == "slurm" else None,
                 "owner": this_process().to_dict(),
-                "folder": self._folder(),
+                "folder": self._code.modules,
                 "profile": self.profile.name,
                 "command": self.command,
                 "at": time.time(),
@@ -202,17 +207,14 @@ class Launcher:
             if launch is not None:
                 return proposal, launch
 
-    def _folder(self) -> str | None:
-        """Where users' own modules are imported from, if there are any."""
-        module = any(isinstance(run.network, ModuleSettings) for run in self.sweep.runs())
-        return str(Path(self.sweep.file).absolute().parent) if module else None
-
     def _refs(self, launch: Launch) -> list[TaskRef]:
         assert self._code is not None, "publish comes first"
-        about = {"sweep": self.sweep.name, "code_id": self._code.id}
+        about = {"sweep": self.sweep.name, "code_id": self._code.id, **self._code.about}
         expects = {"code": self._code.id}
         if self.backend == "local" or self.profile.python is None:
-            expects |= versions()  # a Python of the profile's own, in a container say, brings its own packages
+            expects |= versions(
+                self._code.folder
+            )  # a Python of the profile's own, in a container say, brings its own packages
         device = self.profile.device
         return [
             TaskRef(
@@ -221,7 +223,7 @@ class Launcher:
                 launch.token,
                 task,
                 device,
-                launch.about["folder"],
+                modules_folder(self.store, launch.about),
                 about,
                 self._code.folder,
                 expects,

@@ -12,10 +12,10 @@ import socket
 import subprocess
 from typing import Any
 
-__all__ = ["environment_class", "fingerprint"]
+__all__ = ["DECISIVE", "environment_class", "fingerprint"]
 
 # What decides the bits of a result: a change in any of these is another environment class.
-_DECISIVE = (
+DECISIVE = (
     "machine",
     "cpu_model",
     "cpu_capability",
@@ -31,6 +31,8 @@ _DECISIVE = (
     "blas",
     "libc",
     "math_settings",
+    "determinism",
+    "threads",
 )
 
 # The environment's words to BLAS, LAPACK and CUDA about which kernels to take.
@@ -90,24 +92,33 @@ def _gpu(device: str) -> dict[str, Any]:
     }
 
 
-def _blas() -> str:
-    import numpy  # noqa: F401  # loads its BLAS
-    import scipy.linalg  # noqa: F401
+def _blas_and_switches(device: str) -> dict[str, Any]:
+    """The BLAS libraries, how many threads a call takes, and torch's switches: as they are inside a measurement."""
     import torch
     from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
-    pools = {
-        f"{p['internal_api']} {p.get('version')} {p.get('architecture', '')}".strip()
-        for p in threadpool_info()
-        if p["user_api"] == "blas"
-    }
+    from isosweep.threads import single_threaded
+
+    from .determinism import deterministic, flags
+
+    with deterministic(), single_threaded():
+        pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+        threads = max([torch.get_num_threads(), *(pool["num_threads"] for pool in pools)])
+        switches = flags(device)
+    names = {f"{p['internal_api']} {p.get('version')} {p.get('architecture', '')}".strip() for p in pools}
     mkl = "mkl" if torch.backends.mkl.is_available() else "no mkl"  # type: ignore[no-untyped-call]
-    return ", ".join([*sorted(pools), f"torch with {mkl}"])
+    return {
+        "blas": ", ".join([*sorted(names), f"torch with {mkl}"]),
+        "threads": threads,
+        "determinism": switches,
+    }
 
 
 @functools.cache
 def fingerprint(device: str = "cpu") -> dict[str, Any]:
-    """What is known of this process and machine: numbers, text or None. Computed once a process and device."""
+    """What is known of this process and machine: numbers, text or None. Computed once a process and device; all of it
+    goes into every record.
+    """
     import numpy
     import scipy
     import torch
@@ -126,15 +137,14 @@ def fingerprint(device: str = "cpu") -> dict[str, Any]:
         "torch_version": torch.__version__,
         "numpy_version": numpy.__version__,
         "scipy_version": scipy.__version__,
-        "blas": _blas(),
+        **_blas_and_switches(device),
         # exp and log of the random numbers' tails, and of scipy, are the C library's
         "libc": " ".join(platform.libc_ver()),
         "math_settings": ", ".join(f"{n}={os.environ[n]}" for n in _MATH_SETTINGS if n in os.environ),
-        "threads": 1,
     }
 
 
 def environment_class(known: dict[str, Any]) -> str:
     """12 hexadecimal digits over what of a fingerprint can change bits."""
-    decisive = json.dumps({name: known[name] for name in _DECISIVE}, sort_keys=True)
+    decisive = json.dumps({name: known[name] for name in DECISIVE}, sort_keys=True)
     return hashlib.sha256(decisive.encode()).hexdigest()[:12]

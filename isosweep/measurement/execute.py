@@ -46,7 +46,7 @@ def execute(
         Errors of `isosweep.curvature.errors`: a layer that is not supported, weights or activations that are not
         finite.
     """
-    with deterministic(), single_threaded(), torch.no_grad():
+    with deterministic(run.seed), single_threaded(), torch.no_grad():
         network, inputs, _ = realize(run, device, folder=folder)
         blocks: list[FisherBlock] = []
         scalars = _input_statistics(inputs)

@@ -47,14 +47,16 @@ def _own_generators(seed: int, dtype: torch.dtype) -> Iterator[None]:
             random.setstate(python)
 
 
-_IMPORTED: dict[str, str] = {}  # module → the checksum of the sources it was imported from
+_IMPORTED: dict[str, tuple[str, Path]] = {}  # module → checksum of its sources, and the file it was imported from
 _IMPORTING = threading.Lock()
+# Global generators and the default dtype are the process's: one user's function at a time has them.
+_BUILDING = threading.RLock()
 
 
 def _import(found: UserFunction, place: str) -> Any:
     """The function, from the sources found: what was imported from others under the same names is forgotten first."""
     with _IMPORTING:
-        if _IMPORTED.get(found.module) != found.sources:
+        if _IMPORTED.get(found.module) != (found.sources, found.file):
             own = {file.resolve() for file in found.files}
             names = {found.module.split(".")[0]} | {f.parent.name if f.stem == "__init__" else f.stem for f in own}
             for name in [n for n in sys.modules if n.split(".")[0] in names]:
@@ -70,7 +72,13 @@ def _import(found: UserFunction, place: str) -> Any:
         finally:
             sys.dont_write_bytecode = write
             sys.path.remove(place)
-        _IMPORTED[found.module] = found.sources
+        origin = getattr(module, "__file__", None)
+        if origin is None or Path(origin).resolve() != found.file.resolve():
+            raise UserNetworkError(
+                f"{found.module} was imported from {origin}, and was planned from {found.file}: another module of that "
+                "name comes first on the Python path; give yours another name"
+            )
+        _IMPORTED[found.module] = (found.sources, found.file)
     return getattr(module, found.function)
 
 
@@ -98,7 +106,7 @@ def user_network(
     arguments: dict[str, Any] = dict(settings.arguments)
     offered = {"inputs": inputs, "classes": classes, "seed": seed}
     arguments |= {name: offered[name] for name in settings.passes}
-    with _own_generators(seed, dtype):
+    with _BUILDING, _own_generators(seed, dtype):
         network = function(**arguments)
     if not isinstance(network, nn.Sequential):
         raise UserNetworkError(f"{settings.module} returned {type(network).__name__}; expected a torch.nn.Sequential")

@@ -371,7 +371,7 @@ def test_what_decides_the_bits_makes_the_environment_class() -> None:
     known = fingerprint()
     assert environment_class(known) == environment_class(dict(known))
     assert len(environment_class(known)) == 12
-    for name in environment._DECISIVE:
+    for name in environment.DECISIVE:
         assert environment_class({**known, name: "another"}) != environment_class(known), name
     for name in ("hostname", "cpu_count", "python_version"):
         assert environment_class({**known, name: "another"}) == environment_class(known)
