@@ -126,11 +126,12 @@ def _code_of(error: Exception) -> ExitCode | None:
         return ExitCode.USAGE
     from isosweep.cluster.profile import ProfileError
     from isosweep.cluster.slurm import SchedulerSilent, SubmissionRefused
+    from isosweep.cluster.snapshot import SnapshotError
     from isosweep.store.store import StoreError
 
     from .usage import UsageProblem
 
-    if isinstance(error, (ProfileError, StoreError, UsageProblem)):
+    if isinstance(error, (ProfileError, SnapshotError, StoreError, UsageProblem)):
         return ExitCode.USAGE
     if isinstance(error, (SchedulerSilent, SubmissionRefused)):
         return ExitCode.REFUSED

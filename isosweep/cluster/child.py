@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -90,6 +89,7 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
     """Compute one run; the reply says how it ended."""
     from isosweep.measurement.environment import environment_class, fingerprint
     from isosweep.measurement.execute import execute
+    from isosweep.measurement.peak_memory import begin_peak_memory, peak_memory
     from isosweep.store.attempts import publish_attempt
     from isosweep.store.records import encode_record, publish_record
     from isosweep.sweep.identity import MEASUREMENT_VERSION
@@ -109,14 +109,16 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
     try:
         device = _pick_device(order["device"])
         known = fingerprint(device)
+        begin_peak_memory(device)
         measurement = execute(run, device, folder=order["folder"])
         seconds = time.perf_counter() - clock
         provenance = {
             **known,
             "environment_class": environment_class(known),
             "started_at": began,
+            "ended_at": time.time(),
             "seconds": seconds,
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            **peak_memory(device),
             "task": order["task"],
             **order["about"],
         }

@@ -36,6 +36,7 @@ _ONE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "PYTHONSAFEPATH": "1",
+    "PYTHONHASHSEED": "0",  # the order of sets of names, which a user's network may draw in
 }
 
 
