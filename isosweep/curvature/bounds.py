@@ -57,7 +57,12 @@ class _Layer:
 
 
 def fisher_bounds(
-    network: nn.Module, inputs: Tensor, likelihood: Likelihood = "categorical", *, blocks: bool = True
+    network: nn.Module,
+    inputs: Tensor,
+    likelihood: Likelihood = "categorical",
+    *,
+    blocks: bool = True,
+    lambda_max: float | None = None,
 ) -> FisherBounds:
     """Bounds of λ_max of the Fisher matrix over all parameters.
 
@@ -65,12 +70,14 @@ def fisher_bounds(
         network, inputs, likelihood: see `fisher`; the only layers with parameters are dense, each with a bias.
         blocks: whether to compute `block_rows` and `block_norms`, which take all 2(L + 1) blocks' own R × R matrices
             at once and (2L + 2)² norms of their products: for small networks.
+        lambda_max: the measured value, where it is known already.
 
     Raises:
         UnsupportedLayer, ShapeMismatch, MixedTensors, NonFiniteNetwork: see `isosweep.curvature.errors`.
     """
     check_kind("true", None, likelihood, len(inputs))
-    lambda_max = fisher(network, inputs, likelihood).lambda_max
+    if lambda_max is None:
+        lambda_max = fisher(network, inputs, likelihood).lambda_max
     with single_threaded(), torch.no_grad():
         chain = chain_of(network, inputs)
         trace = chain.forward(inputs)

@@ -100,8 +100,8 @@ def fisher(
     with single_threaded(), torch.no_grad(), Workers(workers) as crew:
         chain = chain_of(network, inputs)
         per_sample = chain.outputs if centred else rows_per_sample(chain.outputs, likelihood, kind)
-        problem = _problem(chain, inputs, per_sample, parameters)
-        chosen = choose_method(problem, layers != "none", steps, memory, method)
+        problem = _problem(chain, inputs, per_sample, parameters, layers != "none")
+        chosen = choose_method(problem, steps, memory, method)
         trace = chain.forward(inputs, crew)
         weights = output_weights(trace.outputs, likelihood, kind, labels, centred)
         jacobian = WeightedJacobian(chain, trace, weights, parameters, crew)
@@ -151,7 +151,8 @@ def fisher_per_input(
         return values[:, : min(k, count)].clamp_(min=0)
 
 
-def _problem(chain: Chain, inputs: Tensor, per_sample: int, parameters: Parameters) -> Problem:
+def _problem(chain: Chain, inputs: Tensor, per_sample: int, parameters: Parameters, layers: bool) -> Problem:
     count = sum(stage.rule.parameter_count(stage.module, parameters) for stage in chain.stages)
     widths = chain.widths(inputs.shape[1])
-    return Problem(len(inputs), per_sample * len(inputs), count, widths, inputs.element_size())
+    rows = per_sample * len(inputs)
+    return Problem(len(inputs), rows, count, sum(widths), max(widths), inputs.element_size(), layers)

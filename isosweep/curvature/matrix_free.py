@@ -31,12 +31,10 @@ TRACE_ROWS = 2048
 
 def matrix_free_spectrum(jacobian: WeightedJacobian, count: int, steps: int, probes: int) -> FisherSpectrum:
     """The leading part of the spectrum, the exact trace, and with `probes` > 0 the density; see `fisher`."""
-    trace = math.nan if jacobian.weights.centred else exact_trace(jacobian)
+    trace = exact_trace(jacobian)
     values, errors = leading_eigenvalues(jacobian, count, steps)
     density = spectral_density(jacobian, probes, steps) if probes else None
     device = jacobian.trace.outputs.device
-    if jacobian.weights.centred and density is not None:
-        trace, _ = density.expectation(lambda nodes: nodes)
     return FisherSpectrum(
         eigenvalues=values.to(device),
         trace=trace,
@@ -121,13 +119,12 @@ def _probe(jacobian: WeightedJacobian, dimension: int, seed: int, gaussian: bool
 def exact_trace(jacobian: WeightedJacobian) -> float:
     """tr F = tr K, exact, by pulling every row back in shards: no R² memory.
 
-    Raises:
-        NotImplementedError: centred; there it takes the samples' mean gradient too, which `SpectralDensity` estimates.
+    Centred, Σ_i q_iᵀ(J_i − J̄)(J_i − J̄)ᵀ q_i = Σ_i q_iᵀ J_i J_iᵀ q_i − q_iᵀ(A_i + A_iᵀ − Ā) q_i with A_i = J_i J̄ᵀ and Ā
+    its mean: the second part takes one pass back and one forward for each output. Its error is relative to the
+    uncentred trace.
     """
-    if jacobian.weights.centred:
-        raise NotImplementedError("the exact trace of the centred matrix")
     vectors = jacobian.weights.vectors
-    k, n, _ = vectors.shape
+    k, n, outputs = vectors.shape
     parameters: Parameters = jacobian.parameters
 
     def task(piece: tuple[int, int]) -> float:
@@ -143,4 +140,13 @@ def exact_trace(jacobian: WeightedJacobian) -> float:
         check_gradients(torch.tensor(total))
         return total
 
-    return math.fsum(jacobian.workers.run(task, pieces(n, max(1, TRACE_ROWS // k))))
+    whole = math.fsum(jacobian.workers.run(task, pieces(n, max(1, TRACE_ROWS // k))))
+    if not jacobian.weights.centred:
+        return whole
+    overlaps = vectors.new_empty(n, outputs, outputs)
+    for output in range(outputs):
+        unit = vectors.new_zeros(1, n, outputs)
+        unit[0, :, output] = 1 / n
+        overlaps[:, :, output] = jacobian.output_tangents(jacobian.gradients(unit)[0])
+    removed = overlaps + overlaps.mT - overlaps.mean(dim=0)
+    return max(0.0, whole - float(torch.einsum("knc,ncd,knd->", vectors, removed, vectors)))

@@ -37,3 +37,21 @@ class SpectralDensity:
     def count_above(self, threshold: float) -> tuple[float, float]:
         """The estimated number of eigenvalues above a threshold, and its standard error."""
         return self.expectation(lambda nodes: (nodes > threshold).to(nodes.dtype))
+
+    def counts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The density as a staircase: at every node, largest first, how many eigenvalues are at least that large.
+
+        Returns:
+            The nodes of all probes together; the estimated counts; their standard errors over the probes (NaN with
+            one probe). float64, one entry a node.
+        """
+        valid = self.weights > 0
+        nodes = self.nodes[valid]
+        order = nodes.argsort(descending=True, stable=True)
+        owner = valid.nonzero()[:, 0][order]
+        steps = self.weights.new_zeros(len(self.weights), len(order))
+        steps[owner, torch.arange(len(order))] = self.weights[valid][order]
+        counts = steps.cumsum(dim=1) * self.dimension
+        probes = len(counts)
+        error = counts.std(dim=0) / math.sqrt(probes) if probes > 1 else torch.full_like(counts[0], torch.nan)
+        return nodes[order], counts.mean(dim=0), error

@@ -57,7 +57,11 @@ class WeightedJacobian:
 
     def transposed_times(self, coefficients: Tensor) -> Tensor:
         """Gᵀu for each row u of `coefficients` (m, R): (m, P)."""
-        result = coefficients.new_empty(len(coefficients), self.columns)
+        return self.gradients(self.weights.combine(coefficients))
+
+    def gradients(self, cotangents: Tensor) -> Tensor:
+        """Σ_i J_iᵀ c_i for each of m rows of cotangents at the outputs, (m, n, C): (m, P)."""
+        result = cotangents.new_empty(len(cotangents), self.columns)
         edges = [0]
         for stage in self.chain.stages:
             edges.append(edges[-1] + self._count(stage))
@@ -69,7 +73,6 @@ class WeightedJacobian:
             gradients = stage.rule.gradients(stage.module, saved, cotangents, self.parameters)
             result[:, edges[index] : edges[index + 1]] = gradients
 
-        cotangents = self.weights.combine(coefficients)
         for item in pull_back_all(self.chain, self.trace, cotangents, self.parameters, self.workers):
             waiting.append(item)
             if len(waiting) == GRADIENT_GROUP:
@@ -80,10 +83,13 @@ class WeightedJacobian:
 
     def times(self, direction: Tensor) -> Tensor:
         """Gv for v (P,): (R,)."""
+        return self.weights.project(self.output_tangents(direction))
+
+    def output_tangents(self, direction: Tensor) -> Tensor:
+        """J_i v for v (P,) at every sample: (n, C)."""
         count = len(self.trace.outputs)
         pieces = [slice(start, min(start + SAMPLE_SHARD, count)) for start in range(0, count, SAMPLE_SHARD)]
-        tangents = self.workers.run(lambda piece: self._output_tangents(direction, piece), pieces)
-        return self.weights.project(torch.cat(tangents))
+        return torch.cat(self.workers.run(lambda piece: self._output_tangents(direction, piece), pieces))
 
     def _output_tangents(self, direction: Tensor, piece: slice) -> Tensor:
         tangents: Tensor | None = None

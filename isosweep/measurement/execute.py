@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from isosweep.curvature import fisher, forward_statistics, jacobian_spectrum
+from isosweep.curvature import forward_statistics, jacobian_spectrum
 from isosweep.networks.realize import realize
 from isosweep.sweep.settings import Run
 from isosweep.threads import single_threaded
 
 from .determinism import deterministic
+from .fisher import measure_fisher
 from .measurement import FisherBlock, JacobianSample, LayerActivity, Measurement
 
 __all__ = ["execute"]
@@ -47,24 +48,14 @@ def execute(
         finite.
     """
     with deterministic(run.seed), single_threaded(), torch.no_grad():
-        network, inputs, _ = realize(run, device, folder=folder)
+        network, inputs, labels = realize(run, device, folder=folder)
         blocks: list[FisherBlock] = []
         scalars = _input_statistics(inputs)
         wanted = run.measure.fisher
         if wanted is not None:
-            spectrum = fisher(network, inputs[: wanted.samples], wanted.likelihood, layers=wanted.layers)
-            eigenvalues = spectrum.eigenvalues.cpu().numpy()
-            blocks.append(
-                FisherBlock(
-                    0, "all", eigenvalues, spectrum.lambda_max, spectrum.trace, spectrum.rank, spectrum.abs_error
-                )
-            )
-            for name, block in spectrum.blocks.items():
-                own = None if block.eigenvalues is None else block.eigenvalues.cpu().numpy()
-                blocks.append(FisherBlock(0, name, own, block.lambda_max, block.trace, block.rank))
-            scalars["fisher_frobenius"] = spectrum.frobenius
-            scalars["fisher_condition_number"] = spectrum.condition_number
-            scalars["fisher_parameters"] = float(spectrum.parameters)
+            measured = measure_fisher(network, inputs, labels, wanted)
+            blocks.extend(measured.blocks)
+            scalars |= measured.scalars
         samples: list[JacobianSample] = []
         if run.measure.jacobian is not None:
             m = run.measure.jacobian.samples

@@ -18,6 +18,9 @@ class FisherBlock:
 
     `eigenvalues` is None where only the summary was asked for; `rank` counts λ > R·ε·λ_max; `abs_error` bounds the
     error of every eigenvalue.
+
+    Matrix-free, `eigenvalues` are the leading ones with `errors` for each, and there is no rank; with probes,
+    `density_counts` estimates how many of all eigenvalues are at least `density_nodes`, to `density_errors`.
     """
 
     step: int
@@ -25,8 +28,12 @@ class FisherBlock:
     eigenvalues: np.ndarray | None
     lambda_max: float
     trace: float
-    rank: int
+    rank: int | None
     abs_error: float | None = None
+    errors: np.ndarray | None = None
+    density_nodes: np.ndarray | None = None
+    density_counts: np.ndarray | None = None
+    density_errors: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -86,10 +93,13 @@ class Measurement:
         for f in self.fisher:
             yield (
                 f"fisher/{f.step}/{f.block}/summary",
-                np.array([f.lambda_max, f.trace, f.rank, np.nan if f.abs_error is None else f.abs_error]),
+                np.array([np.nan if v is None else v for v in (f.lambda_max, f.trace, f.rank, f.abs_error)]),
             )
             if f.eigenvalues is not None:
                 yield f"fisher/{f.step}/{f.block}/eigenvalues", f.eigenvalues
+            for name in ("errors", "density_nodes", "density_counts", "density_errors"):
+                if (values := getattr(f, name)) is not None:
+                    yield f"fisher/{f.step}/{f.block}/{name}", values
         for j in self.jacobian:
             yield f"jacobian/{j.step}/{j.sample}/singular_values", j.singular_values
             yield f"jacobian/{j.step}/{j.sample}/log_singular_values", j.log_singular_values

@@ -40,7 +40,8 @@ __all__ = [
 ]
 
 OUTCOMES = ("done", "diverged")
-RECORD_FORMAT = 1
+# 2: errors and density of a matrix-free Fisher. What an older record lacks reads as null.
+RECORD_FORMAT = 2
 _CHECKSUM = b"isosweep.checksum"
 # What stands in the checksum's place while it is taken: text that occurs nowhere else.
 _BLANK = hashlib.sha256(b"the checksum of an isosweep record").hexdigest().encode()
@@ -74,6 +75,10 @@ def record_schema() -> pa.Schema:
             ("trace", pa.float64()),
             ("rank", pa.int64()),
             ("abs_error", pa.float64()),
+            ("errors", values),
+            ("density_nodes", values),
+            ("density_counts", values),
+            ("density_errors", values),
         ]
     )
     jacobian = pa.struct(
@@ -212,12 +217,49 @@ def read_record(path: Path, name: str | None = None) -> pa.RecordBatch:
         batch = pa.ipc.open_file(pa.BufferReader(data)).get_batch(0)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadRecord(f"cannot be decoded: {str(error).splitlines()[0]}") from None
+    if batch.num_rows == 1:
+        batch = _widened(batch)
     if not batch.schema.equals(record_schema(), check_metadata=False) or batch.num_rows != 1:
         raise BadRecord("its columns are not a record's")
     run = batch.column("run_id")[0].as_py()
     if (name or path.name) != f"{run}.{batch.column('outcome')[0].as_py()}.arrow":
         raise BadRecord(f"it holds the record of {run}, which its name does not say")
     return batch
+
+
+def _widened(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with null, or an empty list, for what records of its format did not have yet; else as it is."""
+    import pyarrow as pa
+
+    columns = []
+    for wanted in record_schema():
+        at = batch.schema.get_field_index(wanted.name)
+        column = batch.column(at) if at >= 0 else pa.array([[] if pa.types.is_list(wanted.type) else None], wanted.type)
+        if pa.types.is_list(wanted.type) and pa.types.is_list(column.type) and column.type != wanted.type:
+            column = _widened_structs(column, wanted.type)
+        columns.append(column)
+    if not set(batch.schema.names) <= set(record_schema().names):
+        return batch
+    fields = [pa.field(f.name, c.type) for f, c in zip(record_schema(), columns, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, metadata=batch.schema.metadata))
+
+
+def _widened_structs(column: pa.ListArray, wanted: pa.ListType) -> pa.ListArray:
+    """A list of structs with null for the fields that `wanted` has and it has not; as it is if it has others."""
+    import pyarrow as pa
+
+    inner = column.flatten()
+    if not (pa.types.is_struct(inner.type) and pa.types.is_struct(wanted.value_type)):
+        return column
+    names = [field.name for field in inner.type]
+    if not set(names) <= {field.name for field in wanted.value_type}:
+        return column
+    parts = [
+        inner.field(names.index(field.name)) if field.name in names else pa.nulls(len(inner), field.type)
+        for field in wanted.value_type
+    ]
+    structs = pa.StructArray.from_arrays(parts, names=[field.name for field in wanted.value_type])
+    return pa.ListArray.from_arrays(pa.array([0, len(inner)], pa.int32()), structs)
 
 
 def quarantine(store: Store, path: Path, reason: str) -> Path | None:

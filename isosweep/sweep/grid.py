@@ -24,11 +24,14 @@ Point = dict[str, Any]
 # The axes that an include may take away by null.
 _OPTIONAL = frozenset(
     ("negative_slope", "init", "gain", "bias_std", "q_star", "checkpoint", "data_samples", "data_scale", "data_inputs")
-) | {"data_classes"}
+) | {"data_classes", "fisher_memory", "fisher_damping", "fisher_leading", "fisher_steps", "fisher_probes"}
 
 # The axes that every run has.
 _NECESSARY = frozenset(
-    ("seed", "depth", "width", "activation", "module", "data", "dtype", "fisher_likelihood", "fisher_layers")
+    (
+        *("seed", "depth", "width", "activation", "module", "data", "dtype", "fisher_likelihood", "fisher_layers"),
+        *("fisher_method", "fisher_parameter_set", "fisher_kind", "fisher_centred", "fisher_bounds"),
+    )
 )
 
 

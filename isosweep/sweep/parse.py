@@ -148,7 +148,10 @@ def parse_axis(name: str, raw: Any, *, argument: bool = False) -> tuple[Any, ...
 
 
 _NOT_NUMBERS = frozenset(
-    ("activation", "init", "checkpoint", "module", "data", "data_scale", "fisher_likelihood", "fisher_layers", "dtype")
+    (
+        *("activation", "init", "checkpoint", "module", "data", "data_scale", "dtype", "fisher_likelihood"),
+        *("fisher_layers", "fisher_method", "fisher_parameter_set", "fisher_kind", "fisher_centred", "fisher_bounds"),
+    )
 )
 
 

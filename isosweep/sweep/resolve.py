@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isosweep.data.catalogue import CATALOGUE, Located, MissingData, locate
+from isosweep.fisher_memory import DEFAULT_MEMORY, Problem, cheapest_method, matrix_free_bytes
 
 from .parse import AXIS_PATHS
 from .settings import (
@@ -29,6 +31,8 @@ __all__ = ["Impossible", "Resolver", "Settings"]
 Settings = tuple[NetworkSettings | ModuleSettings, DataSettings, MeasureSettings]
 
 _NEGATIVE_SLOPE = 0.01
+# Of the matrix-free method.
+_LEADING, _STEPS = 10, 200
 _NETWORK = tuple(name for name, path in AXIS_PATHS.items() if path[0] == "network")
 _DATA = tuple(name for name, path in AXIS_PATHS.items() if path[0] == "data")
 _MEASURE = tuple(name for name, path in AXIS_PATHS.items() if path[0] == "measure")
@@ -109,6 +113,10 @@ class Resolver:
         measure, located, samples, classes = self._cached(surroundings, lambda: self._surroundings(grid, point))
         build = self._dense if module is None else self._module
         network, scale, mean_square = self._cached(("network", network_key, get("data_scale")), lambda: build(point))
+        if measure.fisher is not None and get("fisher_method") == "auto":
+            sizes = ("method", surroundings, get("depth"), get("width"), module)
+            undecided = measure
+            measure = self._cached(sizes, lambda: self._decided(point, undecided, network, located.inputs, classes))
         data = self._cached(
             (surroundings, scale, mean_square),
             lambda: DataSettings(
@@ -146,9 +154,84 @@ class Resolver:
                 "jacobian_samples",
                 f"the Jacobian's {m} samples are the first of the Fisher's {n}: expected at most {n}",
             )
-        fisher = None if n is None else FisherSettings(n, point["fisher_likelihood"], point["fisher_layers"])
+        fisher = None if n is None else self._fisher(point, n)
         jacobian = None if m is None else JacobianSettings(m)
         return MeasureSettings(fisher, jacobian, point["dtype"])
+
+    def _fisher(self, point: Point, samples: int) -> FisherSettings:
+        """As asked; "auto" counts as the dual until the network's shapes are known (`_decided`)."""
+        method = point["fisher_method"]
+        if method != "dual":
+            self.used.update(("fisher_leading", "fisher_steps", "fisher_probes"))
+        dual = FisherSettings(
+            samples,
+            point["fisher_likelihood"],
+            point["fisher_layers"],
+            "dual",
+            point["fisher_parameter_set"],
+            point["fisher_kind"],
+            point["fisher_centred"],
+            point["fisher_bounds"],
+            point.get("fisher_damping"),
+        )
+        if dual.bounds and not dual.is_plain:
+            raise Impossible(
+                "fisher_bounds", "the bounds are of the true Fisher over all parameters, not centred: leave them out"
+            )
+        return self._matrix_free(point, dual) if method == "lanczos" else dual
+
+    def _matrix_free(self, point: Point, fisher: FisherSettings) -> FisherSettings:
+        if fisher.layers == "spectrum":
+            raise Impossible("fisher_layers", "method lanczos gives no spectra of the layers' blocks: expected none")
+        leading = point.get("fisher_leading") or _LEADING
+        steps, probes = point.get("fisher_steps") or _STEPS, point.get("fisher_probes") or 0
+        if steps < leading:
+            raise Impossible("fisher_steps", f"{steps} steps cannot show {leading} eigenvalues: expected as many")
+        if fisher.damping is not None and not probes:
+            raise Impossible("fisher_damping", "with method lanczos this is estimated from the density: set probes")
+        return replace(fisher, method="lanczos", layers="none", leading=leading, steps=steps, probes=probes)
+
+    def _decided(
+        self,
+        point: Point,
+        measure: MeasureSettings,
+        network: NetworkSettings | ModuleSettings,
+        inputs: int,
+        classes: int,
+    ) -> MeasureSettings:
+        """The measurement by the method that fits the budget: the rule of `fisher_memory`, from shapes alone."""
+        fisher = measure.fisher
+        assert fisher is not None
+        if not isinstance(network, NetworkSettings):
+            raise Impossible(
+                "fisher_method", "auto needs the network's shapes before it is built: name dual or lanczos"
+            )
+        self.used.add("fisher_memory")
+        depth, width = network.depth, network.width
+        per_sample = 1 if fisher.kind == "empirical" else classes - (fisher.likelihood == "categorical")
+        weights = inputs * width + (depth - 1) * width**2 + width * classes
+        problem = Problem(
+            samples=fisher.samples,
+            rows=fisher.samples * (classes if fisher.centred else per_sample),
+            parameters=weights + (depth * width + classes if fisher.parameters == "all" else 0),
+            saved=inputs + 2 * depth * width,
+            widest=max(inputs, width),
+            itemsize=int(measure.dtype.removeprefix("float")) // 8,
+            layers=fisher.layers != "none",
+        )
+        gibibytes = point.get("fisher_memory")
+        budget = DEFAULT_MEMORY if gibibytes is None else int(gibibytes * 2**30)
+        if cheapest_method(problem, budget) == "dual":
+            return measure
+        chosen = self._matrix_free(point, fisher)
+        assert chosen.steps is not None
+        need = matrix_free_bytes(problem, chosen.steps)
+        if need > budget:
+            raise Impossible(
+                "fisher_memory",
+                f"even the matrix-free method needs about {need / 2**30:.3g} GiB: expected more, or fewer samples",
+            )
+        return replace(measure, fisher=chosen)
 
     def _data(self, grid: Grid, point: Point) -> tuple[Located, int, int]:
         name, samples = point["data"], point.get("data_samples")

@@ -179,6 +179,13 @@ def _flag(value: Any) -> Any:
     return float(_real(value)) if isinstance(value, int) and abs(value) >= 2**63 else value
 
 
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _refuse(f"expected true or false, found {short(value)}")
+    return value
+
+
+Switch = Annotated[bool, BeforeValidator(_switch)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Positive = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=_LARGEST_SIZE)]
 Real = Annotated[float, BeforeValidator(_real)]
@@ -290,7 +297,50 @@ class FisherSection(_Section):
     )
     layers: Annotated[tuple[Literal["summary", "spectrum", "none"], ...], _EXPAND] = Field(
         ("summary",),
-        description="Each layer's diagonal block: `summary` (λ_max, trace, rank), its whole `spectrum`, or `none`.",
+        description="Each layer's diagonal block: `summary` (λ_max, trace, rank), its whole `spectrum`, or `none`. "
+        "The method lanczos has none of them.",
+    )
+    method: Annotated[tuple[Literal["dual", "lanczos", "auto"], ...], _EXPAND] = Field(
+        ("dual",),
+        description="`dual`: the whole spectrum, exact. `lanczos`: its leading eigenvalues, matrix-free, each with its "
+        "error. `auto`: the dual where the bytes it needs by the run's shapes are within `memory`; what was chosen is "
+        "the run's setting (column `fisher_method`), whatever node runs it. For a network of your own, whose shapes "
+        "are not known here, name one.",
+    )
+    memory: Annotated[tuple[Annotated[Real, Field(gt=0)], ...], _EXPAND] | None = Field(
+        None, description="Budget of `method: auto` in GiB above the network (8 if absent). Without effect on others."
+    )
+    parameters: Annotated[tuple[Literal["all", "weights"], ...], _EXPAND] = Field(
+        ("all",), description="Which parameters count: `all`, or `weights` without biases."
+    )
+    kind: Annotated[tuple[Literal["true", "empirical"], ...], _EXPAND] = Field(
+        ("true",),
+        description="`true`: over the network's own distribution of labels. `empirical`: the mean of ggᵀ over the "
+        "gradients of the loss at the data's labels (gaussian: at their one-hot vectors).",
+    )
+    centred: Annotated[tuple[Switch, ...], _EXPAND] = Field(
+        (False,), description="Whether the batch's mean Jacobian is subtracted from every sample's (Karakida 2019)."
+    )
+    bounds: Annotated[tuple[Switch, ...], _EXPAND] = Field(
+        (False,),
+        description="Upper bounds of λ_max beside it: three that always hold, and Sokol and Park's approximation "
+        "(columns `fisher_bound_…`, `fisher_sokol_park`). For all parameters, the true Fisher, not centred.",
+    )
+    damping: Annotated[tuple[Annotated[Moderate, Field(gt=0)], ...], _EXPAND] | None = Field(
+        None,
+        description="λ of the effective dimension tr F(F + λI)⁻¹ and of log det(I + F/λ): columns "
+        "`fisher_effective_dimension`, `fisher_log_determinant`. With lanczos they are estimated, and `probes` needed.",
+    )
+    leading: Annotated[tuple[Positive, ...], _EXPAND] | None = Field(
+        None, description="For lanczos: how many leading eigenvalues (10 if absent)."
+    )
+    steps: Annotated[tuple[Positive, ...], _EXPAND] | None = Field(
+        None, description="For lanczos: largest dimension of the Krylov space (200 if absent)."
+    )
+    probes: Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], _EXPAND] | None = Field(
+        None,
+        description="For lanczos: random probes of the density of all eigenvalues, each as many steps (0 if absent: "
+        "none). The error of what is read from the density comes with it from 2 on.",
     )
 
 
@@ -386,6 +436,16 @@ AXES: dict[tuple[str, ...], str] = {
     ("measure", "fisher", "samples"): "fisher_samples",
     ("measure", "fisher", "likelihood"): "fisher_likelihood",
     ("measure", "fisher", "layers"): "fisher_layers",
+    ("measure", "fisher", "method"): "fisher_method",
+    ("measure", "fisher", "memory"): "fisher_memory",
+    ("measure", "fisher", "parameters"): "fisher_parameter_set",
+    ("measure", "fisher", "kind"): "fisher_kind",
+    ("measure", "fisher", "centred"): "fisher_centred",
+    ("measure", "fisher", "bounds"): "fisher_bounds",
+    ("measure", "fisher", "damping"): "fisher_damping",
+    ("measure", "fisher", "leading"): "fisher_leading",
+    ("measure", "fisher", "steps"): "fisher_steps",
+    ("measure", "fisher", "probes"): "fisher_probes",
     ("measure", "jacobian", "samples"): "jacobian_samples",
     ("measure", "dtype"): "dtype",
     ("seeds",): "seed",

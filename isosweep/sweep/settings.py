@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal
 
 __all__ = [
@@ -106,11 +106,39 @@ class DataSettings:
 
 @dataclass(frozen=True, slots=True)
 class FisherSettings:
-    """The Fisher information of `likelihood` over the first `samples` inputs, and how much of each layer's block."""
+    """The Fisher information of `likelihood` over the first `samples` inputs, and how much of each layer's block.
+
+    `method` is the one used, never "auto". `damping` is the λ of tr F(F + λI)⁻¹ and log det(I + F/λ). `leading`
+    eigenvalues, `steps` of Krylov space and `probes` of the density belong to "lanczos"; else they are None.
+    """
 
     samples: int
     likelihood: Literal["categorical", "gaussian"]
     layers: Literal["summary", "spectrum", "none"]
+    method: Literal["dual", "lanczos"] = "dual"
+    parameters: Literal["all", "weights"] = "all"
+    kind: Literal["true", "empirical"] = "true"
+    centred: bool = False
+    bounds: bool = False
+    damping: float | None = None
+    leading: int | None = None
+    steps: int | None = None
+    probes: int | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the true Fisher over all parameters, not centred: the one that theory predicts."""
+        return self.parameters == "all" and self.kind == "true" and not self.centred
+
+    def identity(self) -> dict[str, Any]:
+        """All of it enters the run id; what has a default only where it is not at it."""
+        return _without_defaults(self)
+
+
+def _without_defaults(settings: FisherSettings) -> dict[str, Any]:
+    """Its fields by name, less those at their default: what came later leaves earlier runs as they were."""
+    values = {f.name: (getattr(settings, f.name), f.default) for f in fields(settings)}
+    return {name: value for name, (value, default) in values.items() if default is MISSING or value != default}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +161,7 @@ class MeasureSettings:
         fisher, jacobian = self.fisher, self.jacobian
         return {
             "dtype": self.dtype,
-            "fisher": fisher and {"layers": fisher.layers, "likelihood": fisher.likelihood, "samples": fisher.samples},
+            "fisher": fisher and fisher.identity(),
             "jacobian": jacobian and {"samples": jacobian.samples},
         }
 
@@ -180,6 +208,15 @@ class Run:
             "fisher_samples": fisher and fisher.samples,
             "fisher_likelihood": fisher and fisher.likelihood,
             "fisher_layers": fisher and fisher.layers,
+            "fisher_method": fisher and fisher.method,
+            "fisher_parameter_set": fisher and fisher.parameters,
+            "fisher_kind": fisher and fisher.kind,
+            "fisher_centred": fisher and fisher.centred,
+            "fisher_bounds": fisher and fisher.bounds,
+            "fisher_damping": fisher and fisher.damping,
+            "fisher_leading": fisher and fisher.leading,
+            "fisher_steps": fisher and fisher.steps,
+            "fisher_probes": fisher and fisher.probes,
             "jacobian_samples": self.measure.jacobian and self.measure.jacobian.samples,
             "dtype": self.measure.dtype,
             "seed": self.seed,
@@ -189,9 +226,10 @@ class Run:
 
 def to_json(run: Run) -> str:
     """The run as JSON; `from_json` gives it back, equal in every field."""
-    from dataclasses import asdict
-
-    return json.dumps(asdict(run), sort_keys=True)
+    raw = asdict(run)
+    if run.measure.fisher is not None:
+        raw["measure"]["fisher"] = _without_defaults(run.measure.fisher)
+    return json.dumps(raw, sort_keys=True)
 
 
 def from_json(text: str) -> Run:

@@ -150,6 +150,8 @@ def _without_effect(document: Document, grids: Sequence[Grid], used: set[str]) -
     effects = {
         "q_star": "gain: critical, or data.scale: fixed_point where every q is a fixed point",
         "negative_slope": "activation: leaky_relu",
+        "fisher_memory": "measure.fisher.method: auto",
+        **dict.fromkeys(("fisher_leading", "fisher_steps", "fisher_probes"), "measure.fisher.method: lanczos, or auto"),
     }
     return [
         document.problem(

@@ -17,7 +17,7 @@ class Column(NamedTuple):
     meaning: str
 
 
-_TEXT, _INT, _REAL = pa.string(), pa.int64(), pa.float64()
+_TEXT, _INT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _VALUES = pa.list_(pa.float64())
 
 RUNS = (
@@ -42,6 +42,15 @@ RUNS = (
     Column("fisher_samples", _INT, "inputs n that the Fisher is averaged over"),
     Column("fisher_likelihood", _TEXT, "categorical or gaussian"),
     Column("fisher_layers", _TEXT, "what is kept of each layer's block"),
+    Column("fisher_method", _TEXT, "dual: the whole spectrum; lanczos: its leading part, matrix-free"),
+    Column("fisher_parameter_set", _TEXT, "all, or weights: biases do not count"),
+    Column("fisher_kind", _TEXT, "true or empirical"),
+    Column("fisher_centred", _FLAG, "whether the batch's mean Jacobian is subtracted"),
+    Column("fisher_bounds", _FLAG, "whether bounds of λ_max were asked for"),
+    Column("fisher_damping", _REAL, "λ of the effective dimension and the log determinant; null if not asked for"),
+    Column("fisher_leading", _INT, "leading eigenvalues asked of lanczos; null for dual"),
+    Column("fisher_steps", _INT, "largest Krylov dimension of lanczos; null for dual"),
+    Column("fisher_probes", _INT, "random probes of lanczos' density; null for dual"),
     Column("jacobian_samples", _INT, "inputs m whose Jacobian is taken"),
     Column("dtype", _TEXT, "floating type of the measurement"),
     Column("seed", _INT, "seed"),
@@ -55,11 +64,30 @@ RUNS = (
     Column("digest", _TEXT, "SHA-256 over the measured arrays' bits; null unless there is a record"),
     Column("fisher_lambda_max", _REAL, "largest eigenvalue of the Fisher information matrix"),
     Column("fisher_trace", _REAL, "trace of the Fisher information matrix"),
-    Column("fisher_rank", _INT, "numerical rank: eigenvalues above R·ε·λ_max, R rows of the dual matrix"),
-    Column("fisher_condition_number", _REAL, "λ_max over the smallest eigenvalue that counts towards the rank"),
-    Column("fisher_frobenius", _REAL, "Frobenius norm of the Fisher information matrix"),
+    Column(
+        "fisher_rank", _INT, "numerical rank: eigenvalues above R·ε·λ_max, R rows of the dual matrix; null for lanczos"
+    ),
+    Column(
+        "fisher_condition_number",
+        _REAL,
+        "λ_max over the smallest eigenvalue that counts towards the rank; null for lanczos",
+    ),
+    Column("fisher_frobenius", _REAL, "Frobenius norm of the Fisher information matrix; for lanczos estimated"),
+    Column("fisher_frobenius_error", _REAL, "its standard error over lanczos' probes; null where it is exact"),
     Column("fisher_abs_error", _REAL, "bound of the absolute error of every eigenvalue"),
-    Column("fisher_parameters", _REAL, "parameters P of the network"),
+    Column("fisher_parameters", _REAL, "parameters P of the network that count"),
+    Column("fisher_effective_dimension", _REAL, "tr F(F + λI)⁻¹ for λ = fisher_damping; for lanczos estimated"),
+    Column("fisher_effective_dimension_error", _REAL, "its standard error over the probes; null where it is exact"),
+    Column("fisher_log_determinant", _REAL, "log det(I + F/λ), natural; for lanczos estimated"),
+    Column("fisher_log_determinant_error", _REAL, "its standard error over the probes; null where it is exact"),
+    Column(
+        "fisher_bound_block_rows",
+        _REAL,
+        "bound of fisher_lambda_max: block Gershgorin over all rows of blocks, weights and biases apart",
+    ),
+    Column("fisher_bound_block_norms", _REAL, "bound of fisher_lambda_max: λ_max of the matrix of the blocks' norms"),
+    Column("fisher_bound_layer_sum", _REAL, "bound of fisher_lambda_max: (1/n) Σ_i λ_max(H_i) Σ_l (|x|²+1) σ_max²"),
+    Column("fisher_sokol_park", _REAL, "approximation of fisher_lambda_max by Sokol and Park; it can be exceeded"),
     Column("jacobian_s_max", _REAL, "largest singular value of ∂x^L/∂x^0 over the samples"),
     Column("jacobian_log_s_max", _REAL, "its natural logarithm"),
     Column(
@@ -122,12 +150,17 @@ FISHER = (
     Column(
         "eigenvalues",
         _VALUES,
-        "all that are not 0 by construction, largest first; null where only the summary was asked for",
+        "all that are not 0 by construction, largest first; lanczos' leading ones; null where only the summary was "
+        "asked for",
     ),
     Column("lambda_max", _REAL, "largest eigenvalue"),
     Column("trace", _REAL, "trace"),
-    Column("rank", _INT, "eigenvalues above R·ε·λ_max"),
+    Column("rank", _INT, "eigenvalues above R·ε·λ_max; null for lanczos"),
     Column("abs_error", _REAL, "bound of the absolute error of every eigenvalue; null for layers"),
+    Column("errors", _VALUES, "of lanczos: bound of each eigenvalue's error; null for dual, where abs_error holds"),
+    Column("density_nodes", _VALUES, "of lanczos with probes: places on the spectrum, largest first"),
+    Column("density_counts", _VALUES, "estimated number of eigenvalues at or above each node"),
+    Column("density_errors", _VALUES, "standard error of each count over the probes"),
 )
 
 JACOBIAN = (

@@ -71,8 +71,11 @@ def theory_row(run: Run, measured: Mapping[str, Any]) -> dict[str, Any]:
         row["theory_note"] = str(error)
         return row
     row |= found
-    if fisher is None:
+    if fisher is None or not fisher.is_plain:
         row |= {"theory_fisher_lambda_max": None, "theory_fisher_trace": None}
+    if fisher is not None and not fisher.is_plain:
+        plain = "the Fisher's are of the true Fisher over all parameters, not centred"
+        row["theory_note"] = f"{row['theory_note']}; {plain}" if row["theory_note"] else plain
     return row
 
 
@@ -133,6 +136,10 @@ _SETTINGS = frozenset(
         "data_classes",
         "fisher_samples",
         "fisher_likelihood",
+        "fisher_method",
+        "fisher_parameter_set",
+        "fisher_kind",
+        "fisher_centred",
         "jacobian_samples",
         "dtype",
     ]

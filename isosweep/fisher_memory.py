@@ -1,0 +1,59 @@
+"""How many bytes a method for the Fisher spectrum needs above the network, and which method fits a budget.
+
+The method of a run is a setting of the run: it is resolved from the shapes before launch, by this rule, and never by
+the node. The counts are of the arrays that a method holds at once; a bound to plan with, not a measurement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["DEFAULT_MEMORY", "Method", "Problem", "cheapest_method", "dual_bytes", "matrix_free_bytes"]
+
+Method = Literal["dual", "lanczos"]
+
+# The budget of method "auto" where none is given: 8 GiB.
+DEFAULT_MEMORY = 8 * 2**30
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The sizes that decide.
+
+    Attributes:
+        samples: n.
+        rows: R, of the dual matrix as it is built: n·C where it is centred.
+        parameters: P.
+        saved: sum of the widths of all activations that are kept, one a module.
+        widest: the largest of them.
+        itemsize: bytes a number.
+        layers: whether every layer's own block is wanted.
+    """
+
+    samples: int
+    rows: int
+    parameters: int
+    saved: int
+    widest: int
+    itemsize: int
+    layers: bool = False
+
+
+def dual_bytes(problem: Problem) -> int:
+    """Activations, the cotangents of ten layers, K and the eigensolver's copy; two more R² for the layers' own."""
+    squares = 4 if problem.layers else 2
+    cotangents = 10 * problem.rows * problem.widest
+    return problem.itemsize * (problem.samples * problem.saved + cotangents + squares * problem.rows**2)
+
+
+def matrix_free_bytes(problem: Problem, steps: int) -> int:
+    """Activations, two gradients of all parameters, and the Krylov basis in the smaller of the two spaces."""
+    basis = (steps + 3) * min(problem.rows, problem.parameters)
+    group = 10 * problem.samples * problem.widest
+    return problem.itemsize * (problem.samples * problem.saved + group + 2 * problem.parameters + basis)
+
+
+def cheapest_method(problem: Problem, budget: int) -> Method:
+    """The dual, which gives the whole spectrum, where it fits the budget (bytes); else Lanczos."""
+    return "dual" if dual_bytes(problem) <= budget else "lanczos"
