@@ -24,6 +24,7 @@ from .common import (
     print_json,
     read_sweep,
 )
+from .steps import steps
 
 if TYPE_CHECKING:
     from isosweep.store.store import Store
@@ -46,7 +47,11 @@ def gather(sweep: Sweep, store: Store, out: Path, *, quiet: bool) -> Collected:
     except StoreError:
         ours = False  # another's: read only
     try:
-        result = collect(sweep, store, out, set_aside=ours)
+        with steps("records", quiet=quiet) as told:
+            total = len(sweep.runs())
+            result = collect(
+                sweep, store, out, set_aside=ours, progress=None if told is None else lambda done: told(done, total)
+            )
     except OSError as error:
         fail(f"cannot write the tables to {out}: {error.strerror or error}", ExitCode.USAGE)
     for path, reason in result.set_aside.items():

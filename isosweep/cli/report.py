@@ -24,6 +24,7 @@ from .common import (
     print_json,
     read_sweep,
 )
+from .steps import steps
 from .usage import UsageProblem
 
 NAME = "report"
@@ -84,11 +85,16 @@ def command(
         target = out or Path(f"{name}.html")
         if target.is_dir():
             raise UsageProblem(f"--out {target} is a folder: give a file")
-        written = [str(p) for p in write_figures(read, figures, formats)] if figures is not None else []
+        written: list[str] = []
+        if figures is not None:
+            with steps("figures", quiet=quiet) as told:
+                written = [str(p) for p in write_figures(read, figures, formats, told)]
+        with steps("page", quiet=quiet) as told:
+            made = page(read, told)
         from isosweep.store.publish import replace
 
         try:
-            replace(target.absolute(), page(read).encode())
+            replace(target.absolute(), made.encode())
         except OSError as error:
             fail(f"cannot write the page {target}: {error.strerror or error}", ExitCode.USAGE)
     message(f"page: {target.absolute()}", quiet=quiet)

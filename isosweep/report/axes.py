@@ -14,7 +14,7 @@ import pandas as pd
 
 from isosweep.report.reading import Tables
 
-__all__ = ["Roles", "axis_title", "numeric", "panel_labels", "plain", "roles", "short"]
+__all__ = ["Roles", "axis_title", "numeric", "panel_labels", "plain", "roles", "setting_columns", "short"]
 
 _TITLES = {
     "depth": "depth L (hidden layers)",
@@ -31,7 +31,17 @@ _TITLES = {
 _SYMBOLS = {"depth": "L", "width": "N", "gain": "σ_w", "bias_std": "σ_b", "q_star": "q*"}
 _SETTINGS = (
     *("depth", "width", "activation", "negative_slope", "init", "gain", "q_star", "bias_std", "checkpoint", "module"),
-    *("data", "data_samples", "data_scale", "fisher_samples", "fisher_likelihood", "jacobian_samples", "dtype", "seed"),
+    *(
+        "data",
+        "data_samples",
+        "data_scale",
+        "fisher_samples",
+        "fisher_likelihood",
+        "fisher_layers",
+        "jacobian_samples",
+        "dtype",
+        "seed",
+    ),
 )
 # Columns of `runs` that are no settings of the network, whatever they hold.
 _NO_AXES = frozenset(
@@ -62,7 +72,17 @@ _NO_AXES = frozenset(
         *("finished_at", "seconds", "peak_memory_bytes", "environment_class"),
     )
 )
-_NO_AXIS_PREFIXES = ("fisher_", "jacobian_", "theory_", "environment_", "record_", "blas_", "cuda_")
+_NO_AXIS_PREFIXES = (
+    "fisher_",
+    "jacobian_",
+    "theory_",
+    "residual_",
+    "environment_",
+    "record_",
+    "blas_",
+    "cuda_",
+    "input_",
+)
 _ACROSS = ("gain", "q_star", "bias_std")
 _UP = ("depth", "width")
 
@@ -112,18 +132,22 @@ def _distinct(column: pd.Series) -> int:
     return int(column.map(short).nunique())
 
 
-def _varying(tables: Tables) -> tuple[str, ...]:
-    runs = tables.runs
-    named = [str(name) for name in tables.sweep.get("axes") or ()]
-    if named:
-        return tuple(name for name in named if name in runs and len(runs) and _distinct(runs[name]) > 1)
+def setting_columns(runs: pd.DataFrame) -> list[str]:
+    """The columns of `runs` that hold settings: those every network has first, then others by name."""
     others = sorted(
         name
         for name in runs.columns
         if name not in _NO_AXES and name not in _SETTINGS and not name.startswith(_NO_AXIS_PREFIXES)
     )
-    candidates = [*_SETTINGS, *others]
-    return tuple(name for name in candidates if name in runs and len(runs) and _distinct(runs[name]) > 1)
+    return [name for name in (*_SETTINGS, *others) if name in runs]
+
+
+def _varying(tables: Tables) -> tuple[str, ...]:
+    runs = tables.runs
+    named = [str(name) for name in tables.sweep.get("axes") or ()]
+    if named:
+        return tuple(name for name in named if name in runs and len(runs) and _distinct(runs[name]) > 1)
+    return tuple(name for name in setting_columns(runs) if len(runs) and _distinct(runs[name]) > 1)
 
 
 def _follows(runs: pd.DataFrame, name: str, leader: str) -> bool:

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,8 @@ from isosweep.report.described import plural
 from isosweep.report.reading import Tables
 
 __all__ = ["MEASURES", "Cells", "Measure", "cells_of", "edges", "evenly", "measured", "summaries"]
+
+T = TypeVar("T")
 
 _LN10 = math.log(10)
 _SUMMARY = (
@@ -104,7 +107,7 @@ class Cells:
     note: str
 
 
-def evenly(values: Sequence[object], most: int) -> list[object]:
+def evenly(values: Sequence[T], most: int) -> list[T]:
     """At most `most` of the values, evenly spread, the ends among them."""
     if len(values) <= most:
         return list(values)

@@ -14,9 +14,11 @@ from isosweep.report.cells import MEASURES, Cells, cells_of
 from isosweep.report.described import Described, join_words
 from isosweep.report.drawings.chosen_network import chosen_network
 from isosweep.report.drawings.completeness import completeness
+from isosweep.report.drawings.fisher_by_layer import fisher_by_layer, fisher_layer_spectra
 from isosweep.report.drawings.growth_with import growth_with
 from isosweep.report.drawings.heat_map import heat_map
 from isosweep.report.drawings.jacobian_law import jacobian_histogram, jacobian_quantiles, near_critical
+from isosweep.report.drawings.layer_profile import PROFILES, layer_profile
 from isosweep.report.drawings.relation import relation
 from isosweep.report.drawings.residuals import residuals
 from isosweep.report.drawings.spectra_overview import spectra_overview
@@ -50,17 +52,22 @@ def draw(tables: Tables, progress: Progress | None = None) -> Drawn:
         partial(chosen_network, cells, networks, note),
         *(partial(heat_map, cells, measure) for measure in MEASURES[1:]),
         *(partial(spectra_overview, kind, cells, networks) for kind in ("fisher", "jacobian")),
+        partial(fisher_by_layer, cells, networks),
+        partial(fisher_layer_spectra, tables, cells, networks),
         partial(relation, cells),
         *(partial(growth_with, cells, measure, along) for measure in GROWING for along in ("depth", "width")),
         partial(jacobian_histogram, tables, cells, lawful),
         partial(jacobian_quantiles, cells, networks, lawful, without),
+        *(partial(layer_profile, profile, cells, networks) for profile in PROFILES),
         *(partial(residuals, cells, measure) for measure in MEASURES),
     )
+    told = progress or (lambda done, total: None)
+    before = 1  # reading the spectra, which takes about as long as a figure of a large sweep
+    told(before, before + len(steps))
     drawn = []
-    for number, step in enumerate(steps, 1):
+    for number, step in enumerate(steps, before + 1):
         drawn.append(step())
-        if progress is not None:
-            progress(number, len(steps))
+        told(number, before + len(steps))
     lawless = f"The law of the Jacobian is not predicted for {join_words(without)}." if without and not lawful else ""
     notes = tuple(text for text in (cells.note, note, lawless) if text)
     return Drawn(tuple(figure for figure in drawn if figure is not None), cells, networks, notes)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["RESAMPLES", "Correlation", "Growth", "correlation", "fences", "growth"]
+__all__ = ["RESAMPLES", "Correlation", "Growth", "correlation", "fences", "growth", "median_interval"]
 
 Array = NDArray[np.float64]
 
@@ -99,6 +99,17 @@ def correlation(x: Array, y: Array, groups: Sequence[str], key: str) -> Correlat
         len(x),
         len(names),
     )
+
+
+def median_interval(values: Array, key: str) -> tuple[float, float] | None:
+    """The 95 % percentile bootstrap interval of a median, the values resampled; None below 8 of them."""
+    if len(values) < _FEWEST_GROUPS:
+        return None
+    rng = _generator(key)
+    drawn = np.empty(RESAMPLES)
+    for k in range(RESAMPLES):
+        drawn[k] = np.median(values[rng.integers(len(values), size=len(values))])
+    return _interval(drawn)
 
 
 def fences(log10: pd.Series, least: float = 1.0) -> tuple[float, float]:

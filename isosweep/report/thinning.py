@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from isosweep.report.cells import Cells, evenly
 from isosweep.report.reading import Tables
 
-__all__ = ["NetworkSpectra", "Points", "pooled", "ranks", "spectra_of"]
+__all__ = [
+    "LAYERS",
+    "NetworkSpectra",
+    "Points",
+    "block_series",
+    "fisher_points",
+    "layer_number",
+    "pooled",
+    "ranks",
+    "spectra_of",
+]
 
 Array = NDArray[np.float64]
 
@@ -21,6 +31,13 @@ POINTS = 40
 LAYERS = 25
 _MOST_RUNS = 1500  # with spectra on one page
 _LN10 = math.log(10)
+# Columns of the table `layers` and where a network has them.
+_OF_LAYERS = {
+    "q": "variance",
+    "correlation": "correlation",
+    "theory_q": "theory_variance",
+    "theory_correlation": "theory_correlation",
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +61,8 @@ class NetworkSpectra:
     blocks: dict[str, float] = field(default_factory=dict)
     variance: dict[int, float] = field(default_factory=dict)
     correlation: dict[int, float] = field(default_factory=dict)
+    theory_variance: dict[int, float] = field(default_factory=dict)
+    theory_correlation: dict[int, float] = field(default_factory=dict)
 
 
 def ranks(count: int, most: int = POINTS) -> NDArray[np.int64]:
@@ -53,7 +72,8 @@ def ranks(count: int, most: int = POINTS) -> NDArray[np.int64]:
     return np.unique(np.round(np.geomspace(1, count, most)).astype(np.int64))
 
 
-def _fisher_points(eigenvalues: Array) -> Points:
+def fisher_points(eigenvalues: Array) -> Points:
+    """Positive eigenvalues, largest first, against their rank."""
     eigenvalues = np.asarray(eigenvalues, dtype=float)
     finite = eigenvalues[np.isfinite(eigenvalues)]
     positive = -np.sort(-finite[finite > 0])
@@ -93,7 +113,7 @@ def spectra_of(tables: Tables, cells: Cells) -> tuple[dict[str, list[NetworkSpec
         network = found[row["run_id"]]
         if row["block"] == "all":
             if row["eigenvalues"] is not None:
-                network.fisher = _fisher_points(row["eigenvalues"])
+                network.fisher = fisher_points(row["eigenvalues"])
         elif row.get("lambda_max") is not None:
             network.blocks[row["block"]] = row["lambda_max"]
     logs: dict[str, list[Array]] = {}
@@ -102,11 +122,12 @@ def spectra_of(tables: Tables, cells: Cells) -> tuple[dict[str, list[NetworkSpec
             logs.setdefault(row["run_id"], []).append(row["log_singular_values"])
     for run_id, parts in logs.items():
         found[run_id].jacobian = pooled(parts)
-    for row in tables.rows("layers", ids, ("run_id", "layer", "q", "correlation")):
+    for row in tables.rows("layers", ids, ("run_id", "layer", *_OF_LAYERS)):
         network = found[row["run_id"]]
         if row["layer"] is not None:
-            network.variance[int(row["layer"])] = row["q"]
-            network.correlation[int(row["layer"])] = row["correlation"]
+            for column, name in _OF_LAYERS.items():
+                if row.get(column) is not None:
+                    getattr(network, name)[int(row["layer"])] = row[column]
     by_cell: dict[str, list[NetworkSpectra]] = {}
     for cell, run_id in zip(runs["cell"], runs["run_id"], strict=True):
         by_cell.setdefault(cell, []).append(found[run_id])

@@ -28,7 +28,7 @@ def growth_with(cells: Cells, measure: Measure, along: str) -> Described | None:
         return None
     runs = cells.shown[cells.shown[along].notna()]
     _, log10 = measured(runs, measure)
-    runs = runs.assign(_log10=log10)[np.isfinite(log10.to_numpy())]
+    runs = runs.assign(_log10=log10, _theory=_predicted(runs, measure))[np.isfinite(log10.to_numpy())]
     if runs[along].nunique() < 2:
         return None
     across = roles.across
@@ -39,15 +39,15 @@ def growth_with(cells: Cells, measure: Measure, along: str) -> Described | None:
     fits: list[dict[str, object]] = []
     points: list[pd.DataFrame] = []
     for (panel, line), group in runs.groupby(["panel", "_line"], sort=True):
-        fit = growth(
-            group[along].to_numpy(dtype=float),
-            group["_log10"].to_numpy() * _LN10,
-            f"{measure.name} {along} {panel} {line}",
-        )
+        places = group[along].to_numpy(dtype=float)
+        key = f"{measure.name} {along} {panel} {line}"
+        fit = growth(places, group["_log10"].to_numpy() * _LN10, key)
         if fit is not None:
-            fits.append(_row(str(panel), str(line), fit))
+            # The same fit at the same points; none where a point lacks its prediction.
+            predicted = growth(places, group["_theory"].to_numpy() * _LN10, f"predicted {key}")
+            whole = predicted is not None and predicted.points == fit.points
+            fits.append(_row(str(panel), str(line), fit, predicted if whole else None))
         if line in kept:
-            places = group[along].astype(float)
             fitted = np.log(places) * fit.exponent / _LN10 + fit.intercept / _LN10 if fit is not None else np.nan
             points.append(
                 pd.DataFrame(
@@ -59,6 +59,7 @@ def growth_with(cells: Cells, measure: Measure, along: str) -> Described | None:
                         "seed": group["seed"].map(short),
                         "cell": group["cell"],
                         "fit": fitted,
+                        "theory": group["_theory"],
                     }
                 )
             )
@@ -69,7 +70,8 @@ def growth_with(cells: Cells, measure: Measure, along: str) -> Described | None:
     low, high = fences(frame["y"], least=4.0)
     far = int(((frame["y"] < low) | (frame["y"] > high)).sum())
     frame["drawn"] = frame["y"].clip(low, high)
-    frame["fit"] = frame["fit"].where((frame["fit"] >= low - 1) & (frame["fit"] <= high + 1))
+    for name in ("fit", "theory"):
+        frame[name] = frame[name].where((frame[name] >= low - 1) & (frame[name] <= high + 1))
     return Described(
         name=f"{measure.name}_with_{along}",
         title=f"{measure.symbol} with {along}",
@@ -85,6 +87,16 @@ def growth_with(cells: Cells, measure: Measure, along: str) -> Described | None:
     )
 
 
+def _predicted(runs: pd.DataFrame, measure: Measure) -> pd.Series[float]:
+    """log₁₀ of what theory predicts for each run; NaN where it predicts nothing."""
+    column = f"theory_{measure.column}"
+    if column not in runs:
+        return pd.Series(np.nan, index=runs.index)
+    theory = pd.to_numeric(runs[column], errors="coerce").astype(float)
+    positive = theory.where((theory > 0) & np.isfinite(theory))
+    return pd.Series(np.log10(positive.to_numpy()), index=runs.index)
+
+
 def _number(word: str) -> float:
     try:
         return float(word)
@@ -92,7 +104,7 @@ def _number(word: str) -> float:
         return math.inf
 
 
-def _row(panel: str, line: str, fit: Growth) -> dict[str, object]:
+def _row(panel: str, line: str, fit: Growth, predicted: Growth | None) -> dict[str, object]:
     low, high = fit.interval if fit.interval is not None else (math.nan, math.nan)
     return {
         "panel": panel,
@@ -100,6 +112,7 @@ def _row(panel: str, line: str, fit: Growth) -> dict[str, object]:
         "exponent": fit.exponent,
         "from": low,
         "to": high,
+        "predicted exponent": predicted.exponent if predicted is not None else math.nan,
         "power law r2": fit.power_r2,
         "exponential rate": fit.rate,
         "exponential r2": fit.exponential_r2,
@@ -139,8 +152,12 @@ def _chart(
     fit = base.mark_line(strokeWidth=1.3, strokeDash=[5, 3], aria=False).encode(
         y=alt.Y("mean(fit):Q", scale=alt.Scale(zero=False), axis=y_axis), detail="line:N"
     )
+    theory = base.mark_line(strokeWidth=1.5, strokeDash=[1, 3], strokeCap="round", aria=False).encode(
+        y=alt.Y("mean(theory):Q", scale=alt.Scale(zero=False), axis=y_axis), detail="line:N"
+    )
+    layers = [fit, theory, points] if frame["theory"].notna().any() else [fit, points]
     chart: alt.FacetChart = (
-        alt.layer(fit, points)
+        alt.layer(*layers)
         .properties(width=220, height=180)
         .facet(
             facet=alt.Facet("panel:N", sort=list(cells.panels), header=alt.Header(title=None)),
@@ -156,6 +173,8 @@ def _said(row: pd.Series) -> str:
     interval = (
         f" ({row['from']:.2f} to {row['to']:.2f})" if np.isfinite(row["from"]) else " (no interval: single seeds)"
     )
+    if np.isfinite(row["predicted exponent"]):
+        interval = interval.replace(")", f"; predicted {row['predicted exponent']:.2f})")
     return f"{row['exponent']:.2f}{interval} for {row['panel']} at {row['line']}"
 
 
@@ -185,6 +204,12 @@ def _caption(
         f"{axis_title(along)}, both axes "
         f"logarithmic; dashed lines are least-squares fits of a power law, {measure.symbol} ∝ {along}^exponent."
     ]
+    if table["predicted exponent"].notna().any():
+        sentences.append(
+            "Dotted lines join what theory predicts for the same runs; predicted exponents are the same fit to them."
+        )
+    elif f"theory_{measure.column}" in runs:
+        sentences.append("Theory predicts none of these lines at every point, so that no predicted exponent is given.")
     near = _nearest(runs, table) if across == "gain" else table.iloc[:0]
     if len(near):
         said = join_words([_said(row) for _, row in near.head(6).iterrows()])

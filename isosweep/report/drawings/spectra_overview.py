@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import altair as alt
 import pandas as pd
 
 from isosweep.report.appearance import SEQUENTIAL, power_of_ten
 from isosweep.report.axes import axis_title, short
 from isosweep.report.cells import Cells, evenly
-from isosweep.report.described import Described, inline
+from isosweep.report.described import Described, inline, plural
+from isosweep.report.statistics import fences
 from isosweep.report.thinning import NetworkSpectra
 
 __all__ = ["spectra_overview"]
 
 _MOST_LINES = 8
+_FEWEST_DECADES = 15.0  # what stays in view below and above the bulk of the values
 _WIDTH, _HEIGHT = 230, 190
 _KINDS = {
     "fisher": (
@@ -73,6 +77,11 @@ def spectra_overview(kind: str, cells: Cells, by_cell: dict[str, list[NetworkSpe
             for x, y in zip(points.x, points.log10, strict=True)
         ]
     frame = pd.DataFrame(rows)
+    # Singular values are exact however small, and a collapsed tail is what one looks for: all are drawn.
+    bottom, top = (-math.inf, math.inf) if kind == "jacobian" else fences(frame["y"], least=_FEWEST_DECADES / 3)
+    far = int(((frame["y"] < bottom) | (frame["y"] > top)).sum())
+    # A curve that leaves the range is cut there, not drawn along its edge.
+    frame["drawn"] = frame["y"].where((frame["y"] >= bottom) & (frame["y"] <= top))
     order = sorted(set(frame["across"]), key=lambda word: (len(word) == 0, _number(word), word))
     chart = (
         alt.Chart()
@@ -84,7 +93,9 @@ def spectra_overview(kind: str, cells: Cells, by_cell: dict[str, list[NetworkSpe
                 axis=alt.Axis(title=x_title, format="~r", tickCount=5),
             ),
             y=alt.Y(
-                "y:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=y_title, labelExpr=power_of_ten(), tickCount=6)
+                "drawn:Q",
+                scale=alt.Scale(zero=False),
+                axis=alt.Axis(title=y_title, labelExpr=power_of_ten(), tickCount=6),
             ),
             color=alt.Color(
                 "across:O",
@@ -126,6 +137,11 @@ def spectra_overview(kind: str, cells: Cells, by_cell: dict[str, list[NetworkSpe
         )
     if across is not None and len(kept) < cells.runs[across].nunique():
         caption += f" {len(kept)} of {cells.runs[across].nunique()} values of {across.replace('_', ' ')} are shown."
+    if far:
+        caption += (
+            f" {plural(far, 'point')} below 1e{bottom:.0f} or above 1e{top:.0f} are outside the axis; the numbers have "
+            "them, and so has the figure of their network."
+        )
     low, high = frame["y"].min(), frame["y"].max()
     return Described(
         name=f"{kind}_spectra",
@@ -136,7 +152,7 @@ def spectra_overview(kind: str, cells: Cells, by_cell: dict[str, list[NetworkSpe
             f"{title}, a panel for each of {len(cells.panels)} network families; values from 1e{low:.1f} to "
             f"1e{high:.1f}."
         ),
-        data=frame.rename(
+        data=frame.drop(columns=["drawn"]).rename(
             columns={"across": across or "runs", "y": "log10", "x": "rank" if kind == "fisher" else "share"}
         ),
         section="spectra",
