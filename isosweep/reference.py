@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from .sweep.schema import (
     AXES,
+    AugmentationSection,
     DataSection,
     DenseSection,
     FisherSection,
@@ -29,6 +30,7 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("network", "Dense networks", DenseSection),
     ("network", "A network of your own", ModuleSection),
     ("data", "Data", DataSection),
+    ("data.augmentation", "Augmentation", AugmentationSection),
     ("measure", "Measurement", MeasureSection),
     ("measure.fisher", "Fisher information", FisherSection),
     ("measure.jacobian", "Jacobian", JacobianSection),
@@ -80,7 +82,7 @@ def sweep_file() -> str:
             "",
             (model.__doc__ or "").strip(),
             "",
-            *_rows(model, frozenset({"fisher", "jacobian"})),
+            *_rows(model, frozenset({"fisher", "jacobian", "augmentation"})),
         ]
         parts.append("\n".join(lines))
     top = "\n".join(

@@ -1,128 +1,110 @@
-"""The data sets there are: their sizes, where their files are looked for, and the checksum of what is in them."""
+"""The data sets there are: their sizes, the forms in which their files may lie, and how to come by them."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from pathlib import Path
+import math
+from dataclasses import dataclass, field
+from typing import Literal
 
-from .idx import IdxError, idx_checksum, idx_shape
+__all__ = ["CATALOGUE", "DataSet", "Form", "Part", "Reader"]
 
-__all__ = ["CATALOGUE", "DataSet", "Located", "MissingData", "files_of", "locate"]
+Part = Literal["train", "test"]
+Reader = Literal["idx", "cifar_python", "cifar_binary", "svhn"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way in which the files of a data set may lie.
+
+    Attributes:
+        reader: what reads them.
+        train: the files of the training set, relative to the set's folder, in the order in which they are read.
+        test: those of the test set.
+        endings: what may be appended to each name, the first that is there wins.
+    """
+
+    reader: Reader
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    endings: tuple[str, ...] = ("",)
+
+    def files(self, part: Part) -> tuple[str, ...]:
+        """The files of one part."""
+        return self.train if part == "train" else self.test
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set: its sizes, each None where the sweep file or the file itself says; its files, if it has any."""
+    """A data set.
 
-    inputs: int | None
+    Attributes:
+        shape: of an image: (channels, height, width); None where the sweep file gives the dimension.
+        classes: number of labels; None where the sweep file gives it.
+        samples: published size of each part; a set without "test" has no test set of its own. Files of other sizes
+            may be used, but are other data (`isosweep data check` says so).
+        unit: what the stored numbers are divided by, so that `raw` inputs lie in [0, 1].
+        folder: where its files lie below the data root (the root itself is looked at too).
+        forms: the forms of its files, the preferred first; none: it needs no files.
+    """
+
+    shape: tuple[int, int, int] | None
     classes: int | None
-    available: int | None
-    images: str | None = None
-    labels: str | None = None
-    folder: str | None = None
-    get: str | None = None
+    samples: dict[Part, int] = field(default_factory=dict)
+    unit: float = 1.0
+    folder: str = ""
+    forms: tuple[Form, ...] = ()
 
+    @property
+    def inputs(self) -> int | None:
+        """The dimension N_0 of an input."""
+        return self.shape and math.prod(self.shape)
+
+    @property
+    def has_test_set(self) -> bool:
+        """Whether the set comes with a test set of its own."""
+        return "test" in self.samples
+
+
+_IDX = Form(
+    "idx",
+    ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+    ("", ".gz"),
+)
+_BATCHES = range(1, 6)
 
 CATALOGUE: dict[str, DataSet] = {
-    "digits": DataSet(64, 10, 1797),
-    "gaussian": DataSet(None, None, None),
-    "mnist": DataSet(
-        784,
+    "digits": DataSet((1, 8, 8), 10, {"train": 1797}, 16.0),
+    "gaussian": DataSet(None, None),
+    "mnist": DataSet((1, 28, 28), 10, {"train": 60_000, "test": 10_000}, 255.0, "mnist", (_IDX,)),
+    "fashion_mnist": DataSet((1, 28, 28), 10, {"train": 60_000, "test": 10_000}, 255.0, "fashion-mnist", (_IDX,)),
+    "cifar10": DataSet(
+        (3, 32, 32),
         10,
-        None,
-        "train-images-idx3-ubyte",
-        "train-labels-idx1-ubyte",
-        "mnist",
-        "put MNIST's IDX files (train-images-idx3-ubyte and train-labels-idx1-ubyte, gzip or not) there",
+        {"train": 50_000, "test": 10_000},
+        255.0,
+        "cifar-10",
+        (
+            Form(
+                "cifar_python",
+                tuple(f"cifar-10-batches-py/data_batch_{i}" for i in _BATCHES),
+                ("cifar-10-batches-py/test_batch",),
+            ),
+            Form(
+                "cifar_binary",
+                tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in _BATCHES),
+                ("cifar-10-batches-bin/test_batch.bin",),
+            ),
+            Form("cifar_python", ("cifar-10-python.tar.gz",), ("cifar-10-python.tar.gz",)),
+            Form("cifar_binary", ("cifar-10-binary.tar.gz",), ("cifar-10-binary.tar.gz",)),
+        ),
     ),
-    "fashion_mnist": DataSet(
-        784,
+    "svhn": DataSet(
+        (3, 32, 32),
         10,
-        None,
-        "train-images-idx3-ubyte",
-        "train-labels-idx1-ubyte",
-        "fashion-mnist",
-        "install Debian's package dataset-fashion-mnist and set data.root: /usr/share/datasets, "
-        "or put the IDX files there",
+        {"train": 73_257, "test": 26_032},
+        255.0,
+        "svhn",
+        (Form("svhn", ("train_32x32.mat",), ("test_32x32.mat",)),),
     ),
 }
-
-
-class MissingData(Exception):
-    """Files of a data set that are not there or not what they should be: what was looked for, where, how to get it."""
-
-
-@dataclass(frozen=True)
-class Located:
-    """A data set found: its sizes, and its files with the checksum of their content, compressed or not."""
-
-    name: str
-    inputs: int
-    classes: int
-    available: int
-    images: Path | None = None
-    labels: Path | None = None
-    checksum: str | None = None
-    root: str | None = None
-
-
-def _find(root: Path, folder: str, stem: str) -> tuple[Path | None, list[Path]]:
-    """The first of the places where the file may lie, and all that were tried."""
-    tried = [place / (stem + ending) for place in (root / folder, root) for ending in ("", ".gz")]
-    # A file that another node has just written may be missing from a cached listing: read the folder before believing
-    # it.
-    for place in {path.parent for path in tried}:
-        if place.is_dir():
-            os.listdir(place)
-    return next((path for path in tried if path.is_file()), None), tried
-
-
-def files_of(name: str, root: str | None = None) -> list[Path]:
-    """The files of the data set `name`, images first, under `root` or, without one, the environment's ISOSWEEP_DATA.
-
-    Raises:
-        MissingData: one is not there.
-    """
-    entry = CATALOGUE[name]
-    base = root or os.environ.get("ISOSWEEP_DATA")
-    if not base:
-        raise MissingData(
-            f"the data set {name} is read from {entry.images}[.gz] and {entry.labels}[.gz]: "
-            f"say where they are with data.root in the sweep file, or ISOSWEEP_DATA; {entry.get}"
-        )
-    found = []
-    for stem in (entry.images, entry.labels):
-        path, tried = _find(Path(base), entry.folder or "", stem or "")
-        if path is None:
-            places = ", ".join(str(p) for p in tried)
-            raise MissingData(f"the data set {name} needs {stem}[.gz], looked for at {places}; {entry.get}")
-        found.append(path)
-    return found
-
-
-def locate(name: str, root: str | None = None) -> Located:
-    """Find and check the files of the data set `name` under `root` or, without one, the environment's ISOSWEEP_DATA.
-
-    Raises:
-        MissingData: a file is not there, cannot be read or is not an IDX file of the right shape.
-        KeyError: no such data set, or one without files whose sizes the sweep file gives.
-    """
-    entry = CATALOGUE[name]
-    if entry.images is None or entry.labels is None or entry.folder is None:
-        if entry.inputs is None or entry.classes is None or entry.available is None:
-            raise KeyError(name)
-        return Located(name, entry.inputs, entry.classes, entry.available)
-    images, labels = files_of(name, root)
-    try:
-        shape, count = idx_shape(images), idx_shape(labels)
-        if len(shape) != 3 or shape[1] * shape[2] != entry.inputs or count != shape[:1]:
-            raise IdxError(
-                f"images of shape {shape} and labels of shape {count} are not {name}'s "
-                "(samples × 28 × 28, and one label each)"
-            )
-        checksum = idx_checksum(images, labels)
-    except (OSError, IdxError, EOFError) as error:
-        raise MissingData(f"the data set {name}: {images} or {labels} cannot be used: {error}; {entry.get}") from error
-    base = str(Path(root or os.environ["ISOSWEEP_DATA"]).absolute())
-    return Located(name, entry.inputs or 0, entry.classes or 0, shape[0], images, labels, checksum, base)

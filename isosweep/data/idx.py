@@ -11,6 +11,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .errors import UnreadableFile
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -19,7 +21,7 @@ __all__ = ["IdxError", "idx_checksum", "idx_shape", "read_idx"]
 _UNSIGNED_BYTE = 0x08
 
 
-class IdxError(Exception):
+class IdxError(UnreadableFile):
     """A file that is not IDX data of unsigned bytes, or that ends too early."""
 
 

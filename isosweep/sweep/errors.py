@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Problem", "SpecError", "in_order", "nearest", "short"]
+__all__ = ["Impossible", "Problem", "SpecError", "in_order", "nearest", "short"]
 
 
 _WORDS = {None: "null", True: "true", False: "false"}
@@ -53,6 +53,14 @@ class Problem:
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Each problem once, in the order of the file."""
     return sorted(dict.fromkeys(problems), key=lambda p: (p.line or 0, p.column or 0))
+
+
+class Impossible(Exception):
+    """A point that cannot be run: the axis at fault, and why."""
+
+    def __init__(self, axis: str, message: str):
+        super().__init__(message)
+        self.axis = axis
 
 
 class SpecError(Exception):

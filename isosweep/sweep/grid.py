@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +23,11 @@ Point = dict[str, Any]
 
 # The axes that an include may take away by null.
 _OPTIONAL = frozenset(
-    ("negative_slope", "init", "gain", "bias_std", "q_star", "checkpoint", "data_samples", "data_scale", "data_inputs")
+    (
+        *("negative_slope", "init", "gain", "bias_std", "q_star", "checkpoint", "data_samples", "data_scale"),
+        *("data_inputs", "data_validation", "data_test", "data_standardise"),
+        *("augmentation_flip", "augmentation_shift", "augmentation_crop"),
+    )
 ) | {"data_classes", "fisher_memory", "fisher_damping", "fisher_leading", "fisher_steps", "fisher_probes"}
 
 # The axes that every run has.
@@ -147,7 +151,7 @@ class _Reader:
         plain = AXES.get(tuple(name.split(".")), name)
         if plain not in self.known:
             near = nearest(name, [*self.known, *(".".join(AXIS_PATHS[n]) for n in self.known if n in AXIS_PATHS)])
-            hint = f"; did you mean {near!r}?" if near else f"; there are {', '.join(self.known)}"
+            hint = f"; did you mean {near!r}?" if near else f"; there are {_some(self.known)}"
             raise ConditionError((), f"no axis is named {name!r}{hint}")
         return plain
 
@@ -292,6 +296,12 @@ class _Reader:
         return [base, *self.include(base)]
 
 
+def _some(names: Sequence[str]) -> str:
+    """The first of many names, and where the others stand."""
+    shown = ", ".join(names[:12])
+    return shown if len(names) <= 12 else f"{shown} and {len(names) - 12} others (docs/sweep-file.md)"
+
+
 def _unequal(lengths: Mapping[str, int]) -> str:
     return "zip of unequal lengths: " + ", ".join(f"{n} has {k}" for n, k in lengths.items())
 
@@ -303,7 +313,7 @@ def _lay_over(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         if (
             isinstance(value, Mapping)
             and isinstance(result.get(key), dict)
-            and key in ("network", "data", "measure", "fisher", "jacobian", "when")
+            and key in ("network", "data", "measure", "fisher", "jacobian", "augmentation", "when")
         ):
             result[key] = _lay_over(result[key], value)
         else:

@@ -14,6 +14,7 @@ from .errors import Problem, nearest, short
 from .numbers import exact, number
 from .schema import (
     AXES,
+    AugmentationSection,
     DataSection,
     DenseSection,
     FisherSection,
@@ -34,6 +35,7 @@ _SECTIONS: dict[tuple[str, ...], list[type[BaseModel]]] = {
     (): [SweepModel],
     ("network",): [DenseSection, ModuleSection],
     ("data",): [DataSection],
+    ("data", "augmentation"): [AugmentationSection],
     ("measure",): [MeasureSection],
     ("measure", "fisher"): [FisherSection],
     ("measure", "jacobian"): [JacobianSection],
@@ -150,6 +152,7 @@ def parse_axis(name: str, raw: Any, *, argument: bool = False) -> tuple[Any, ...
 _NOT_NUMBERS = frozenset(
     (
         *("activation", "init", "checkpoint", "module", "data", "data_scale", "dtype", "fisher_likelihood"),
+        *("data_standardise", "augmentation_flip"),
         *("fisher_layers", "fisher_method", "fisher_parameter_set", "fisher_kind", "fisher_centred", "fisher_bounds"),
     )
 )

@@ -7,10 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isosweep.data.catalogue import CATALOGUE, Located, MissingData, locate
 from isosweep.fisher_memory import DEFAULT_MEMORY, Problem, cheapest_method, matrix_free_bytes
 
+from .errors import Impossible
 from .parse import AXIS_PATHS
+from .resolve_data import DataResolver
 from .settings import (
     DataSettings,
     FisherSettings,
@@ -40,14 +41,6 @@ _SURROUNDINGS = (*(name for name in _DATA if name != "data_scale"), *_MEASURE)
 _NOT_NETWORK = frozenset((*_DATA, *_MEASURE, "seed"))
 # With these networks every variance is a fixed point, so that a free q* may be chosen.
 _FREE_Q_STAR = 1.0
-
-
-class Impossible(Exception):
-    """A point that cannot be run: the axis at fault, and why."""
-
-    def __init__(self, axis: str, message: str):
-        super().__init__(message)
-        self.axis = axis
 
 
 @cache
@@ -94,7 +87,7 @@ class Resolver:
         self.folder = folder
         self.used: set[str] = set()
         self._cache: dict[Any, Any] = {}
-        self._located: dict[tuple[str, str | None], Located] = {}
+        self._data = DataResolver(folder)
 
     def settings(self, grid: Grid, point: Point) -> Settings:
         """The canonical settings of `point` (its seed aside).
@@ -110,27 +103,24 @@ class Resolver:
         else:  # true and 1 are two values
             network_key = tuple((n, v, v.__class__) for n, v in point.items() if n not in _NOT_NETWORK)
         surroundings = ("surroundings", grid.root, *map(get, _SURROUNDINGS))
-        measure, located, samples, classes = self._cached(surroundings, lambda: self._surroundings(grid, point))
+        measure, unscaled = self._cached(surroundings, lambda: self._surroundings(grid, point))
         build = self._dense if module is None else self._module
         network, scale, mean_square = self._cached(("network", network_key, get("data_scale")), lambda: build(point))
         if measure.fisher is not None and get("fisher_method") == "auto":
             sizes = ("method", surroundings, get("depth"), get("width"), module)
             undecided = measure
-            measure = self._cached(sizes, lambda: self._decided(point, undecided, network, located.inputs, classes))
+            measure = self._cached(sizes, lambda: self._decided(point, undecided, network, unscaled))
         data = self._cached(
-            (surroundings, scale, mean_square),
-            lambda: DataSettings(
-                located.name, samples, scale, mean_square, located.inputs, classes, located.checksum, located.root
-            ),
+            (surroundings, scale, mean_square), lambda: replace(unscaled, scale=scale, mean_square=mean_square)
         )
         return network, data, measure
 
-    def _surroundings(self, grid: Grid, point: Point) -> tuple[MeasureSettings, Located, int, int]:
-        """What does not depend on the network: (measurement, data set, samples, classes)."""
+    def _surroundings(self, grid: Grid, point: Point) -> tuple[MeasureSettings, DataSettings]:
+        """What does not depend on the network: the measurement, and the data but for their scale."""
         measure = self._measure(point)
-        located, samples, classes = self._data(grid, point)
-        self._check_measure(measure, samples, classes)
-        return measure, located, samples, classes
+        data = self._data.settings(grid.root, point)
+        self._check_measure(measure, data.samples, data.classes)
+        return measure, data
 
     def _cached(self, key: Any, make: Any) -> Any:
         try:
@@ -192,12 +182,7 @@ class Resolver:
         return replace(fisher, method="lanczos", layers="none", leading=leading, steps=steps, probes=probes)
 
     def _decided(
-        self,
-        point: Point,
-        measure: MeasureSettings,
-        network: NetworkSettings | ModuleSettings,
-        inputs: int,
-        classes: int,
+        self, point: Point, measure: MeasureSettings, network: NetworkSettings | ModuleSettings, data: DataSettings
     ) -> MeasureSettings:
         """The measurement by the method that fits the budget: the rule of `fisher_memory`, from shapes alone."""
         fisher = measure.fisher
@@ -208,6 +193,7 @@ class Resolver:
             )
         self.used.add("fisher_memory")
         depth, width = network.depth, network.width
+        inputs, classes = data.inputs, data.classes
         per_sample = 1 if fisher.kind == "empirical" else classes - (fisher.likelihood == "categorical")
         weights = inputs * width + (depth - 1) * width**2 + width * classes
         problem = Problem(
@@ -232,38 +218,6 @@ class Resolver:
                 f"even the matrix-free method needs about {need / 2**30:.3g} GiB: expected more, or fewer samples",
             )
         return replace(measure, fisher=chosen)
-
-    def _data(self, grid: Grid, point: Point) -> tuple[Located, int, int]:
-        name, samples = point["data"], point.get("data_samples")
-        inputs, classes = point.get("data_inputs"), point.get("data_classes")
-        if CATALOGUE[name].inputs is None:
-            if inputs is None or classes is None or samples is None:
-                missing = [k for k, v in (("inputs", inputs), ("classes", classes), ("samples", samples)) if v is None]
-                raise Impossible("data", f"the data set {name} needs data.{' and data.'.join(missing)}")
-            return Located(name, inputs, classes, samples), samples, classes
-        for axis, value in (("data_inputs", inputs), ("data_classes", classes)):
-            if value is not None:
-                raise Impossible(
-                    axis,
-                    f"only for the data set gaussian; {name} has {CATALOGUE[name].inputs} inputs "
-                    f"and {CATALOGUE[name].classes} classes",
-                )
-        key = (name, grid.root)
-        if key not in self._located:
-            root = None if grid.root is None else str(self.folder / Path(grid.root).expanduser())
-            try:
-                self._located[key] = locate(name, root)
-            except MissingData as error:
-                raise Impossible("data", str(error)) from None
-        located = self._located[key]
-        for other in self._located.values():
-            if other.name != name and other.checksum == located.checksum:
-                raise Impossible("data", f"{located.images} are {name}'s files and {other.name}'s alike: name one")
-        if samples is None:
-            samples = located.available
-        if samples > located.available:
-            raise Impossible("data_samples", f"{samples} samples are more than the {located.available} that {name} has")
-        return located, samples, located.classes
 
     def _check_measure(self, measure: MeasureSettings, samples: int, classes: int) -> None:
         if measure.fisher is not None and measure.fisher.likelihood == "categorical" and classes < 2:

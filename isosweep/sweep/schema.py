@@ -20,6 +20,7 @@ from .numbers import arithmetic_range, count, exact, is_fraction, linspace, logs
 __all__ = [
     "AXES",
     "ActivationName",
+    "AugmentationSection",
     "DataName",
     "DenseSection",
     "GridModel",
@@ -46,7 +47,7 @@ ActivationName = Literal[
     "sin",
 ]
 InitName = Literal["orthogonal", "gaussian"]
-DataName = Literal["digits", "gaussian", "mnist", "fashion_mnist"]
+DataName = Literal["digits", "gaussian", "mnist", "fashion_mnist", "cifar10", "svhn"]
 Likelihood = Literal["categorical", "gaussian"]
 ScaleName = Literal["unit", "fixed_point", "fixed_point_or_unit", "raw"]
 
@@ -179,14 +180,17 @@ def _flag(value: Any) -> Any:
     return float(_real(value)) if isinstance(value, int) and abs(value) >= 2**63 else value
 
 
+
+
 def _switch(value: Any) -> bool:
     if not isinstance(value, bool):
         raise _refuse(f"expected true or false, found {short(value)}")
     return value
 
 
-Switch = Annotated[bool, BeforeValidator(_switch)]
 Whole = Annotated[int, BeforeValidator(_whole)]
+Switch = Annotated[bool, BeforeValidator(_switch)]
+Pixels = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1000)]
 Positive = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=_LARGEST_SIZE)]
 Real = Annotated[float, BeforeValidator(_real)]
 Moderate = Annotated[float, BeforeValidator(_moderate)]
@@ -254,18 +258,53 @@ class ModuleSection(_Section):
     )
 
 
+class AugmentationSection(_Section):
+    """How the images of a training step are changed, anew in every epoch, by the seed, the epoch and the example."""
+
+    flip: Annotated[tuple[Switch, ...], _EXPAND] | None = Field(
+        None, description="Mirror left and right, with probability ½."
+    )
+    shift: Annotated[tuple[Pixels, ...], _EXPAND] | None = Field(
+        None,
+        description="Move by up to so many pixels in each direction, all offsets alike; what comes in is 0 (the mean "
+        "of its channel where `standardise` is on).",
+    )
+    crop: Annotated[tuple[Pixels, ...], _EXPAND] | None = Field(
+        None,
+        description="Take a window that is so many pixels smaller, anywhere, and stretch it to the whole size "
+        "(bilinear).",
+    )
+
+
 class DataSection(_Section):
     """What the network is measured on."""
 
     name: Annotated[tuple[DataName, ...], _EXPAND] = Field(
         description="`digits`: 1,797 images of 8 × 8, embedded; `gaussian`: independent standard normal inputs; "
-        "`mnist`, `fashion_mnist`: IDX files."
+        "`mnist`, `fashion_mnist`: IDX files; `cifar10`: the python or the binary archive, unpacked or not; `svhn`: "
+        "the .mat files of 32 × 32. See docs/data.md."
     )
     samples: Annotated[tuple[Positive, ...], _EXPAND] | None = Field(
         None,
-        description="Size of the training split, drawn by the run's seed (all there are if absent; required for "
-        "gaussian).",
+        description="Size of the training split, drawn by the run's seed (all that the other splits leave if absent; "
+        "required for gaussian).",
     )
+    validation: Annotated[tuple[Positive, ...], _EXPAND] | None = Field(
+        None,
+        description="Size of the validation split, drawn by the seed from what the training split leaves of the "
+        "training set (none if absent).",
+    )
+    test: Annotated[tuple[Positive, ...], _EXPAND] | None = Field(
+        None,
+        description="Size of the test split, drawn by the seed from the set's own test set, or, for a set without "
+        "one, from what the other splits leave (none if absent).",
+    )
+    standardise: Annotated[tuple[Switch, ...], _EXPAND] | None = Field(
+        None,
+        description="Bring each channel to mean 0 and variance 1 over the training split before `scale` (false if "
+        "absent).",
+    )
+    augmentation: AugmentationSection | None = Field(None, description="Augmentation of training images.")
     scale: Annotated[tuple[ScaleName, ...], _EXPAND] | None = Field(
         None,
         description="One scalar for the whole split. `unit` (default): mean |x|²/N_0 = 1. `fixed_point`: mean "
@@ -275,7 +314,7 @@ class DataSection(_Section):
     )
     root: str | None = Field(
         None,
-        description="Folder of the IDX files (else the environment's ISOSWEEP_DATA). No part of a run's identity: "
+        description="Folder of the data files (else the environment's ISOSWEEP_DATA). No part of a run's identity: "
         "the files' checksums are.",
     )
     inputs: Annotated[tuple[Positive, ...], _EXPAND] | None = Field(
@@ -433,6 +472,12 @@ AXES: dict[tuple[str, ...], str] = {
     ("data", "scale"): "data_scale",
     ("data", "inputs"): "data_inputs",
     ("data", "classes"): "data_classes",
+    ("data", "validation"): "data_validation",
+    ("data", "test"): "data_test",
+    ("data", "standardise"): "data_standardise",
+    ("data", "augmentation", "flip"): "augmentation_flip",
+    ("data", "augmentation", "shift"): "augmentation_shift",
+    ("data", "augmentation", "crop"): "augmentation_crop",
     ("measure", "fisher", "samples"): "fisher_samples",
     ("measure", "fisher", "likelihood"): "fisher_likelihood",
     ("measure", "fisher", "layers"): "fisher_layers",

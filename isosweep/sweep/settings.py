@@ -7,6 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal
 
 __all__ = [
+    "AugmentationSettings",
     "DataSettings",
     "FisherSettings",
     "JacobianSettings",
@@ -76,11 +77,25 @@ class ModuleSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AugmentationSettings:
+    """How training images are changed from epoch to epoch (`isosweep.data.augmentation`); all lengths in pixels."""
+
+    flip: bool = False
+    shift: int = 0
+    crop: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class DataSettings:
     """The training split: `samples` examples of the set `name`, drawn by the run's seed, times one scalar.
 
     `scale` is "unit", "fixed_point" or "raw"; `mean_square` is the mean of |x|²/N_0 that the scalar brings about (None:
     raw). `checksum` is that of the files' content; `root`, where they were found, is no part of the identity.
+
+    `validation` and `test` are the sizes of the other splits (None: there is none), `test_checksum` that of the set's
+    own test files where the test split comes from them. `standardise`: each channel to mean 0 and variance 1 over the
+    training split, before the scalar. What is at its default does not enter the identity, so that the ids of runs that
+    do without stay.
     """
 
     name: str
@@ -91,10 +106,23 @@ class DataSettings:
     classes: int
     checksum: str | None = None
     root: str | None = None
+    validation: int | None = None
+    test: int | None = None
+    test_checksum: str | None = None
+    standardise: bool = False
+    augmentation: AugmentationSettings | None = None
 
     def identity(self) -> dict[str, Any]:
         """What of these enters the run id; `mean_square` follows from the scale and the network."""
+        later = {
+            "augmentation": self.augmentation and asdict(self.augmentation),
+            "standardise": self.standardise or None,
+            "test": self.test,
+            "test_checksum": self.test_checksum,
+            "validation": self.validation,
+        }
         return {
+            **{name: value for name, value in later.items() if value is not None},
             "checksum": self.checksum,
             "classes": self.classes,
             "inputs": self.inputs,
@@ -205,6 +233,12 @@ class Run:
             "data_scale": data.scale,
             "data_inputs": data.inputs,
             "data_classes": data.classes,
+            "data_validation": data.validation,
+            "data_test": data.test,
+            "data_standardise": data.standardise,
+            "augmentation_flip": data.augmentation.flip if data.augmentation else False,
+            "augmentation_shift": data.augmentation.shift if data.augmentation else 0,
+            "augmentation_crop": data.augmentation.crop if data.augmentation else 0,
             "fisher_samples": fisher and fisher.samples,
             "fisher_likelihood": fisher and fisher.likelihood,
             "fisher_layers": fisher and fisher.layers,
@@ -224,9 +258,19 @@ class Run:
         return row
 
 
+_LATER_DATA = ("validation", "test", "test_checksum", "standardise", "augmentation")
+
+
 def to_json(run: Run) -> str:
-    """The run as JSON; `from_json` gives it back, equal in every field."""
+    """The run as JSON; `from_json` gives it back, equal in every field.
+
+    What was added to the settings later is written only where it is not at its default: the text of a run that does
+    without stays what it was.
+    """
     raw = asdict(run)
+    for name in _LATER_DATA:
+        if getattr(run.data, name) == DataSettings.__dataclass_fields__[name].default:
+            del raw["data"][name]
     if run.measure.fisher is not None:
         raw["measure"]["fisher"] = _without_defaults(run.measure.fisher)
     return json.dumps(raw, sort_keys=True)
@@ -239,10 +283,12 @@ def from_json(text: str) -> Run:
     if "module" in network:
         network["arguments"] = tuple((name, value) for name, value in network["arguments"])
         network["passes"] = tuple(network["passes"])
-    measure = raw["measure"]
+    measure, data = raw["measure"], raw["data"]
+    if data.get("augmentation") is not None:
+        data["augmentation"] = AugmentationSettings(**data["augmentation"])
     return Run(
         ModuleSettings(**network) if "module" in network else NetworkSettings(**network),
-        DataSettings(**raw["data"]),
+        DataSettings(**data),
         MeasureSettings(
             measure["fisher"] and FisherSettings(**measure["fisher"]),
             measure["jacobian"] and JacobianSettings(**measure["jacobian"]),

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from isosweep.data import training_split as module
-from isosweep.data.catalogue import MissingData, locate
+from isosweep.data import files
+from isosweep.data.errors import MissingData
 from isosweep.data.idx import IdxError, idx_checksum, idx_shape, read_idx
+from isosweep.data.locate import locate
 from isosweep.data.training_split import training_split
 from isosweep.sweep import SpecError, load
 from isosweep.sweep.settings import DataSettings, Run
@@ -199,10 +200,10 @@ def test_changed_files_are_not_measured_as_the_planned_ones(tmp_path: Path) -> N
 def test_files_are_read_once_for_many_runs(tmp_path: Path) -> None:
     a_set(tmp_path / "files" / "mnist")
     run = run_of(tmp_path)
-    module._files.cache_clear()
+    files._content.cache_clear()
     for seed in range(5):
         training_split(run.data, seed)
-    assert module._files.cache_info().misses == 1
+    assert files._content.cache_info().misses == 1
 
 
 def broken(content: bytes, how: str) -> bytes:
@@ -258,14 +259,14 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     folder = a_set(tmp_path / "files" / "mnist")
     (folder / "train-images-idx3-ubyte").unlink()
     (folder / "train-images-idx3-ubyte").mkdir()
-    with pytest.raises(MissingData, match="looked for at"):
+    with pytest.raises(MissingData, match="lacks train-images-idx3-ubyte"):
         locate("mnist", str(tmp_path / "files"))
 
 
 def test_labels_outside_the_classes_are_refused(tmp_path: Path) -> None:
     a_set(tmp_path / "files" / "mnist", labels_up_to=200)
-    with pytest.raises(ValueError, match=r"outside 0\.\.9"):
-        training_split(run_of(tmp_path).data, 0)
+    with pytest.raises(SpecError, match=r"the label \d+ of sample \d+ is outside 0\.\.9"):
+        run_of(tmp_path)
 
 
 def test_inputs_that_are_all_zero_cannot_be_scaled(tmp_path: Path) -> None:

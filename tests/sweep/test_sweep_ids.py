@@ -17,6 +17,7 @@ from sweep_files import BASE, ids, loaded, spec
 from isosweep.sweep.identity import ID_DIGITS, MEASUREMENT_VERSION, run_id
 from isosweep.sweep.schema import AXES
 from isosweep.sweep.settings import (
+    AugmentationSettings,
     DataSettings,
     FisherSettings,
     JacobianSettings,
@@ -95,6 +96,12 @@ OTHER: dict[str, tuple[Any, dict[str, Any]]] = {
     "data_scale": ("raw", {}),
     "data_inputs": (5, {"data__name": "gaussian", "data__inputs": 6, "data__classes": 10}),
     "data_classes": (5, {"data__name": "gaussian", "data__inputs": 6, "data__classes": 10}),
+    "data_validation": (60, {"data__validation": 50}),
+    "data_test": (60, {"data__test": 50}),
+    "data_standardise": (True, {}),
+    "augmentation_flip": (True, {}),
+    "augmentation_shift": (2, {}),
+    "augmentation_crop": (2, {}),
     "fisher_samples": (15, {}),
     "fisher_likelihood": ("gaussian", {}),
     "fisher_layers": ("none", {}),
@@ -156,7 +163,19 @@ CHANGED: dict[type, dict[str, Any]] = {
         "sources": "s2",
         "checkpoint_checksum": "c2",
     },
-    DataSettings: {"name": "gaussian", "samples": 65, "scale": "raw", "inputs": 65, "classes": 11, "checksum": "d2"},
+    DataSettings: {
+        "name": "gaussian",
+        "samples": 65,
+        "scale": "raw",
+        "inputs": 65,
+        "classes": 11,
+        "checksum": "d2",
+        "validation": 5,
+        "test": 5,
+        "test_checksum": "d3",
+        "standardise": True,
+        "augmentation": AugmentationSettings(flip=True),
+    },
     FisherSettings: {
         "samples": 15,
         "likelihood": "gaussian",
