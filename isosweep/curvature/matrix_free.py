@@ -22,6 +22,7 @@ from isosweep.curvature.spectra import FisherSpectrum, error_units
 from isosweep.curvature.spectral_density import SpectralDensity
 from isosweep.curvature.tiles import pieces
 from isosweep.curvature.weighted_jacobian import WeightedJacobian
+from isosweep.draws import generator
 
 __all__ = ["exact_trace", "leading_eigenvalues", "matrix_free_spectrum", "operator_of", "spectral_density"]
 
@@ -107,13 +108,10 @@ def spectral_density(jacobian: WeightedJacobian, probes: int, steps: int, seed: 
 
 
 def _probe(jacobian: WeightedJacobian, dimension: int, seed: int, gaussian: bool) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
+    dice = generator(seed, "curvature/probe")
+    vector = dice.standard_normal(dimension) if gaussian else 2.0 * dice.integers(0, 2, dimension) - 1
     like = jacobian.trace.outputs
-    if gaussian:
-        vector = torch.randn(dimension, generator=generator, dtype=torch.float64)
-    else:
-        vector = torch.randint(0, 2, (dimension,), generator=generator).mul(2).sub(1).to(torch.float64)
-    return vector.to(dtype=like.dtype, device=like.device)
+    return torch.from_numpy(vector).to(dtype=like.dtype, device=like.device)
 
 
 def exact_trace(jacobian: WeightedJacobian) -> float:
