@@ -8,6 +8,7 @@ logarithms add up (Cohen & Newman 1984).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,45 +20,76 @@ from isosweep.theory.slope_law import SlopeLaw
 __all__ = ["LogGrowth", "active_shares", "gaussian_log_growth", "log_growth", "lyapunov_exponents", "zero_mass"]
 
 
+def _of_layers(width: int, active: float | tuple[float, ...], depth: int) -> tuple[float, ...]:
+    if width < 1 or depth < 1:
+        raise ValueError(f"width and depth are 1 or more, not {width} and {depth}")
+    each = active if isinstance(active, tuple) else (active,) * depth
+    if len(each) != depth:
+        raise ValueError(f"{depth} layers have as many probabilities, not {len(each)}")
+    for p in each:
+        if not 0 <= p <= 1:
+            raise ValueError(f"a probability is between 0 and 1, not {p!r}")
+    return each
+
+
 @lru_cache(maxsize=4096)
-def zero_mass(width: int, active: float, depth: int) -> float:
+def zero_mass(width: int, active: float | tuple[float, ...], depth: int) -> float:
     """The expected share of exact zeros: 1 − E min of `depth` counts, binomial (width, active), over the width.
 
     Args:
-        active: the probability that φ' ≠ 0, ½ for ReLU, erf(1/√(2q)) for hard-tanh.
+        active: the probability that φ' ≠ 0, ½ for ReLU, erf(1/√(2q)) for hard-tanh; or one for each layer.
 
     Raises:
-        ValueError: width or depth below 1, or a probability outside [0, 1].
+        ValueError: width or depth below 1, a probability outside [0, 1], or not as many as layers.
     """
-    if width < 1 or depth < 1:
-        raise ValueError(f"width and depth are 1 or more, not {width} and {depth}")
-    if not 0 <= active <= 1:
-        raise ValueError(f"a probability is between 0 and 1, not {active!r}")
-    if active == 1:
+    each = _of_layers(width, active, depth)
+    if min(each) == 1:
         return 0.0
     from scipy.special import bdtrc
 
-    # E min = Σ_{k≥1} P(min ≥ k) = Σ_k P(one count ≥ k)^L
-    at_least = bdtrc(np.arange(width), width, active)
-    return float(1 - np.sum(at_least**depth) / width)
+    # E min = Σ_{k≥1} P(min ≥ k) = Σ_k Π_l P(count_l ≥ k)
+    at_least = np.ones(width)
+    for p, times in Counter(each).items():
+        if p < 1:
+            at_least = at_least * bdtrc(np.arange(width), width, p) ** times
+    return float(1 - np.sum(at_least) / width)
 
 
 @lru_cache(maxsize=1024)
-def active_shares(width: int, active: float, depth: int) -> tuple[float, ...]:
+def active_shares(width: int, active: float | tuple[float, ...], depth: int) -> tuple[float, ...]:
     """The expected shares of active units of `depth` layers, in increasing order: binomial order statistics.
 
     E of the k-th smallest count is Σ_j P(at least L − k + 1 of the L counts reach j). The layers of one network differ
     by about 1/√width, and it is these shares, rather than their common mean, that a product of projections sees.
+
+    Args:
+        active: as in `zero_mass`.
+
+    Raises:
+        ValueError: as `zero_mass`.
     """
-    if width < 1 or depth < 1:
-        raise ValueError(f"width and depth are 1 or more, not {width} and {depth}")
-    if active in (0, 1):
-        return (float(active),) * depth
+    each = _of_layers(width, active, depth)
+    if set(each) <= {0, 1}:
+        return tuple(sorted(float(p) for p in each))
     from scipy.special import bdtrc
 
-    reach = np.clip(bdtrc(np.arange(width), width, active), 0.0, 1.0)  # P(one count > j), j = 0 … N−1
-    shares = [float(np.sum(bdtrc(depth - k, depth, reach))) / width for k in range(1, depth + 1)]
-    return tuple(shares)
+    def reach(p: float) -> NDArray[np.float64]:
+        """P(one count > j), j = 0 … N−1."""
+        result: NDArray[np.float64] = np.clip(bdtrc(np.arange(width), width, p), 0.0, 1.0) if p < 1 else np.ones(width)
+        return result
+
+    if len(set(each)) == 1:
+        one = reach(each[0])
+        return tuple(float(np.sum(bdtrc(depth - k, depth, one))) / width for k in range(1, depth + 1))
+    # how many of the layers reach j, one layer after the other
+    number = np.zeros((depth + 1, width))
+    number[0] = 1.0
+    for p in each:
+        passed = reach(p)
+        number[1:] = number[1:] * (1 - passed) + number[:-1] * passed
+        number[0] *= 1 - passed
+    at_least = np.cumsum(number[::-1], 0)[::-1]
+    return tuple(float(np.sum(at_least[depth - k + 1])) / width for k in range(1, depth + 1))
 
 
 @dataclass(frozen=True)

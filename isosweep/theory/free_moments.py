@@ -30,7 +30,7 @@ def _reciprocal(a: Array) -> Array:
     return out
 
 
-def _power(a: Array, exponent: int) -> Array:
+def _power(a: Array, exponent: float) -> Array:
     """a^exponent for a series with a_0 ≠ 0, by the recurrence of Euler: one pass for any exponent."""
     out = np.zeros_like(a)
     out[0] = a[0] ** exponent
@@ -76,8 +76,8 @@ def linear_factor(at_zero: float, slope: float, order: int) -> Array:
     return series
 
 
-def series_product(factors: Sequence[tuple[Array, int]]) -> Array:
-    """Π factor^exponent; exponents may be negative."""
+def series_product(factors: Sequence[tuple[Array, float]]) -> Array:
+    """Π factor^exponent; exponents may be negative, or not whole, where the series begins above 0."""
     result = np.zeros_like(factors[0][0])
     result[0] = 1.0
     for series, exponent in factors:

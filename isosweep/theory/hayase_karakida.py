@@ -19,7 +19,7 @@ import numpy as np
 
 from isosweep.theory.activations import Activation
 from isosweep.theory.propagation import propagate
-from isosweep.theory.real_curve import Curve, HardEdge, NoDensity, trace
+from isosweep.theory.real_curve import Curve, HardEdge, NoDensity, OneVariable, trace
 from isosweep.theory.roots import bracketed_root
 
 __all__ = ["ConditionalFisher", "conditional_fisher", "network_conditional_fisher"]
@@ -111,7 +111,8 @@ def _edge(relation: _Recursion, atom: bool) -> HardEdge | None:
         w = place(bracketed_root(lambda t: relation.real(place(t))[1], float(grid[i]), float(grid[i + 1])))
         h = 1e-5 * abs(w)
         curvature = (relation.real(w + h)[1] - relation.real(w - h)[1]) / (2 * h) * w * w
-        edge = HardEdge(complex(math.log(abs(w)), -math.pi if w < 0 else 0.0), relation.real(w)[0], curvature)
+        u = np.array([complex(math.log(abs(w)), -math.pi if w < 0 else 0.0)])
+        edge = HardEdge(u, relation.real(w)[0], curvature, np.ones(1, complex))
         if best is None or edge.x > best.x:
             best = edge
     return best
@@ -158,7 +159,7 @@ def conditional_fisher(
         return ConditionalFisher(lambda_max, max(top, 0.0), isometric, bottom, None, shift, mean)
     if edge is None:
         raise NoDensity("the upper edge of the conditional Fisher matrix was not found")
-    curve = trace(relation, relation.room, -active[-1], edge)
+    curve = trace(OneVariable(relation, relation.room), -active[-1], edge)
     if not abs(curve.mass - expected) < 1e-5:
         raise NoDensity(
             f"the conditional Fisher density integrates to {curve.mass:.8f} and not to {expected:.8f}: "

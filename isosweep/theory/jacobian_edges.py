@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.polynomial import Chebyshev
 
 from isosweep.theory.jacobian_relation import Relation
 from isosweep.theory.real_curve import HardEdge
 from isosweep.theory.roots import bracketed_root
+
+_CHEBYSHEV = np.cos(math.pi * (np.arange(14) + 0.5) / 14)
 
 __all__ = ["UpperEdge", "lower_edge", "upper_edge"]
 
@@ -28,13 +31,23 @@ class UpperEdge:
 
 def _hard_edge(relation: Relation, w: float, scale: float) -> HardEdge:
     h = 1e-4 * scale
-    curvature = (relation.real(w + h)[1] - relation.real(w - h)[1]) / (2 * h) * w * w
-    u = complex(math.log(abs(w)), -math.pi if w < 0 else 0.0)
-    return HardEdge(u, relation.real(w)[0], curvature)
+    at = np.array([w - h, w, w + h])
+    log, slope, u, along = relation.on_axis(at)
+    below, _, above = (slope / at).tolist()
+    return HardEdge(u[1], float(log[1]), (above - below) / (2 * h) * w * w, along[1])
 
 
 def _stationary(relation: Relation, place: Callable[[float], float], a: float, b: float) -> float | None:
     """Where dλ/dw = 0 between two places, or None if the change of sign seen there was rounding."""
+    if len(relation.laws) > 1:  # many w at once cost little more than one: the slope as a polynomial of v
+        v = (a + b) / 2 + (b - a) / 2 * _CHEBYSHEV
+        values = relation.on_axis(np.array([place(float(t)) for t in v]))[1]
+        if np.all(np.isfinite(values)):
+            fitted = Chebyshev.fit(v, values, len(v) - 1, domain=[a, b])
+            ends = float(fitted(a)), float(fitted(b))
+            if (ends[0] < 0) == (ends[1] < 0):
+                return None
+            return place(bracketed_root(lambda t: float(fitted(t)), float(a), float(b), *ends))
 
     def slope(v: float) -> float:
         return relation.real(place(v))[1]
@@ -49,7 +62,9 @@ def upper_edge(relation: Relation) -> UpperEdge:
     law, depth = relation.law, relation.depth
     orthogonal = relation.gaussian == 0 and relation.marchenko is None
     r = relation.projection or 1.0
-    total = sum(relation.shares) if relation.shares else depth * law.sup_mass
+    total = sum(relation.shares)
+    if not relation.shares:
+        total = sum(one.sup_mass * count for one, count in zip(relation.laws, relation.counts, strict=True))
     top_share = total + r - depth if orthogonal else 0.0
     atom: tuple[float, float] | None = None
     if orthogonal and depth > 1 and law.sup_mass > 0 and abs(top_share) < 1e-9:
@@ -89,7 +104,8 @@ def _marginal_edge(relation: Relation) -> UpperEdge:
     x = depth * math.log(relation.sigma_w**2 * law.sup) - math.log(relation.projection or 1.0)
     step = 1e-3 * law.sup
     up, down = relation.real(law.sup + step)[0], relation.real(law.sup - step)[0]
-    edge = HardEdge(complex(math.log(law.sup)), x, (up + down - 2 * x) / step**2 * law.sup**2)
+    curvature = (up + down - 2 * x) / step**2 * law.sup**2
+    edge = HardEdge(np.array([complex(math.log(law.sup))]), x, curvature, np.ones(1, complex))
     return UpperEdge(edge, x, None)
 
 
@@ -103,8 +119,10 @@ def lower_edge(relation: Relation, rank: float) -> HardEdge | None:
     law = relation.law
     smallest = float(law.nodes.real[law.nodes.real > 0].min()) if law.discrete else law.inf
     narrow = relation.projection or (1 / relation.marchenko if relation.marchenko is not None else 1.0)
+    alone = relation.depth == 1
     if len(relation.shares) > 1:  # λ is 0 again where M is minus the next share
         smallest = 1 - relation.shares[0] / relation.shares[1]
+        alone = smallest > 0
     square_gaussian = relation.gaussian > 0
     start = 0.0
     if narrow < 1 - law.zero_mass - 1e-12:
@@ -114,7 +132,7 @@ def lower_edge(relation: Relation, rank: float) -> HardEdge | None:
 
         start = -law.sup * math.exp(bracketed_root(rank_gap, -690.0, 40.0))
     elif law.zero_mass > 0:
-        first_order = len(relation.shares) > 1 or (relation.depth == 1 and square_gaussian)
+        first_order = alone and (relation.depth > 1 or square_gaussian)
         if not (first_order and narrow >= 1):
             return None
     elif smallest <= 0 or square_gaussian or relation.marchenko is not None or relation.projection is not None:

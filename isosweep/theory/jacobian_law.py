@@ -1,123 +1,227 @@
 """The spectrum of the input-output Jacobian ∂x^L/∂x^0 of a wide network (Pennington, Schoenholz & Ganguli 2017, 2018).
 
 `jacobian_relation` has the eigenvalues as a function λ(w). The upper edge is the minimum of λ over w above the support
-of φ'² (`jacobian_edges`); the density follows on the curve of real λ (`real_curve`).
+of φ'² (`jacobian_edges`); the density follows on the curve of real λ (`real_curve`). The layers may have variances of
+their own, as in a network whose inputs do not start at the fixed point: their S-transforms multiply.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isosweep.theory.activations import Activation
 from isosweep.theory.finite_width import active_shares
 from isosweep.theory.free_moments import product_moments
 from isosweep.theory.jacobian_edges import lower_edge, upper_edge
-from isosweep.theory.jacobian_relation import Init, relation_of
+from isosweep.theory.jacobian_relation import Init, Relation, relation_of
 from isosweep.theory.real_curve import Curve, HardEdge, NoDensity, trace
 from isosweep.theory.slope_law import MOMENTS, SlopeLaw, bernoulli_law, samples_of_square_slope, slope_law
 from isosweep.theory.spectral_law import JacobianLaw
+from isosweep.theory.variance_rule import variance_rule
 
-__all__ = ["Init", "JacobianLaw", "NoDensity", "jacobian_edge", "jacobian_law", "jacobian_variance"]
+__all__ = [
+    "Init",
+    "JacobianLaw",
+    "NoDensity",
+    "Variances",
+    "jacobian_edge",
+    "jacobian_law",
+    "jacobian_variance",
+    "relative_slope_square",
+]
+
+Complex = NDArray[np.complex128]
+
+Variances = float | tuple[float, ...]
+"""Pre-activation variances: one for all layers, or each layer's own, first to last."""
+
+_ALIKE = 1e-4
+"""Shares of active units closer than this count as their mean: its square replaces their product."""
 
 
-def jacobian_variance(law: SlopeLaw, sigma_w: float, depth: int, init: Init, input_ratio: float = 1.0) -> float:
-    """σ² of the squared singular values.
-
-    For square layers χ^{2L} L (μ_2/μ_1² − 1 − s_1), s_1 = 0 for orthogonal weights and −1 for Gaussian ones; for an
-    input of another dimension from the series of the product, over the min(N_L, N_0) singular values.
-    """
-    if input_ratio == 1 or (init == "orthogonal" and input_ratio > 1):
-        chi = sigma_w**2 * law.moments[0]
-        excess = law.moments[1] / law.moments[0] ** 2 - 1 + (1 if init == "gaussian" else 0)
-        return float(chi ** (2 * depth) * depth * excess)
-    one, two = product_moments(relation_of(law, sigma_w, depth, init, input_ratio).series(2), 2)
-    counted = min(1.0, input_ratio)
-    return two / counted - (one / counted) ** 2
+def _layers(activation: Activation, q: Variances, depth: int) -> tuple[tuple[SlopeLaw, float], ...]:
+    """The laws of φ'² and how many layers have each."""
+    if not isinstance(q, tuple):
+        return ((slope_law(activation, q), float(depth)),)
+    if len(q) != depth:
+        raise ValueError(f"{depth} layers have as many variances, not {len(q)}")
+    if activation.homogeneous:
+        return ((slope_law(activation, 1.0), float(depth)),)
+    return tuple((slope_law(activation, variance), count) for variance, count in variance_rule(q))
 
 
-def _check(depth: int, sigma_w: float, init: str) -> None:
+def _projections(activation: Activation, q: Variances, depth: int) -> tuple[float, ...] | None:
+    """Each layer's share of active units, first to last, where φ' is 0 or 1 and both occur; else None."""
+    if not activation.piecewise_linear:
+        return None
+    several = isinstance(q, tuple) and not activation.homogeneous
+    variances = set(q) if several and isinstance(q, tuple) else {q[0] if isinstance(q, tuple) else q}
+    laws = {variance: slope_law(activation, variance) for variance in variances}
+    if any(set(law.nodes.real.tolist()) != {0.0, 1.0} for law in laws.values()):
+        return None
+    if several and isinstance(q, tuple):
+        return tuple(laws[variance].sup_mass for variance in q)
+    return (next(iter(laws.values())).sup_mass,) * depth
+
+
+def _merged(shares: tuple[float, ...]) -> tuple[float, ...]:
+    """In increasing order, those alike replaced by their mean."""
+    groups: list[list[float]] = []
+    for share in sorted(shares):
+        if groups and share - groups[-1][0] < _ALIKE:
+            groups[-1].append(share)
+        else:
+            groups.append([share])
+    return tuple(sum(group) / len(group) for group in groups for _ in group)
+
+
+@lru_cache(maxsize=4096)
+def _relation(
+    activation: Activation,
+    q: Variances,
+    sigma_w: float,
+    depth: int,
+    init: Init,
+    input_ratio: float,
+    width: int | None = None,
+    active: tuple[float, ...] | None = None,
+) -> Relation:
     if depth < 1:
         raise ValueError(f"depth counts hidden layers and is 1 or more, not {depth}")
     if not (math.isfinite(sigma_w) and sigma_w > 0):
         raise ValueError(f"σ_w must be above 0 and finite, not {sigma_w!r}")
     if init not in ("orthogonal", "gaussian"):
         raise ValueError(f"init is orthogonal or gaussian, not {init!r}")
+    if not (math.isfinite(input_ratio) and input_ratio > 0):
+        raise ValueError(f"the input dimension over the width must be above 0, not {input_ratio!r}")
+    if isinstance(q, tuple) and len(q) != depth:
+        raise ValueError(f"{depth} layers have as many variances, not {len(q)}")
+    mean = _projections(activation, q, depth)
+    if active is not None:
+        if mean is None:
+            raise ValueError(f"{activation.label}: shares of active units are for φ' of 0 or 1 (relu, hard_tanh)")
+        if len(active) != depth or not all(0 < p <= 1 for p in active):
+            raise ValueError(f"{depth} layers have as many shares of active units, above 0 and at most 1: not {active}")
+        shares = _merged(active)
+    elif mean is not None and width is not None:
+        shares = active_shares(width, mean if len(set(mean)) > 1 else mean[0], depth)
+    elif mean is not None and len(set(mean)) > 1:
+        shares = _merged(mean)
+    else:
+        laws, counts = zip(*_layers(activation, q, depth), strict=True)
+        return relation_of(laws, counts, sigma_w, depth, init, input_ratio)
+    return relation_of((bernoulli_law(shares[0]),), (depth,), sigma_w, depth, init, input_ratio, shares)
+
+
+def relative_slope_square(activation: Activation, q: Variances, depth: int) -> float:
+    """Σ_l μ_2/μ_1² over the layers: what the variance of ln‖Ju‖², and that of the spectrum, grow with."""
+    return sum(count * law.moments[1] / law.moments[0] ** 2 for law, count in _layers(activation, q, depth))
+
+
+def jacobian_variance(
+    activation: Activation, q: Variances, sigma_w: float, depth: int, init: Init, input_ratio: float = 1.0
+) -> float:
+    """σ² of the squared singular values.
+
+    For square layers (E λ)² Σ_l (μ_2/μ_1² − 1 − s_1), s_1 = 0 for orthogonal weights and −1 for Gaussian ones; for an
+    input of another dimension from the series of the product, over the min(N_L, N_0) singular values.
+    """
+    if input_ratio == 1 or (init == "orthogonal" and input_ratio > 1):
+        layers = _layers(activation, q, depth)
+        mean = math.prod((sigma_w**2 * law.moments[0]) ** count for law, count in layers)
+        excess = sum(count * (law.moments[1] / law.moments[0] ** 2 - 1) for law, count in layers)
+        return float(mean**2 * (excess + (depth if init == "gaussian" else 0)))
+    one, two = product_moments(_relation(activation, q, sigma_w, depth, init, input_ratio).series(2), 2)
+    counted = min(1.0, input_ratio)
+    return two / counted - (one / counted) ** 2
 
 
 @lru_cache(maxsize=4096)
 def jacobian_edge(
-    activation: Activation, q: float, sigma_w: float, depth: int, init: Init, input_ratio: float = 1.0
+    activation: Activation, q: Variances, sigma_w: float, depth: int, init: Init, input_ratio: float = 1.0
 ) -> float:
-    """λ_max, the upper end of the support, without the density: what a table of many runs needs."""
-    _check(depth, sigma_w, init)
-    law = slope_law(activation, q)
-    relation = relation_of(law, sigma_w, depth, init, input_ratio)
+    """λ_max, the upper end of the support, without the density: what a table of many runs needs.
+
+    Raises:
+        ValueError: as `jacobian_law`.
+        OverflowError: λ_max leaves float64.
+    """
+    relation = _relation(activation, q, sigma_w, depth, init, input_ratio)
     if depth == 1 and init == "orthogonal" and input_ratio >= 1:
-        return sigma_w**2 * law.sup
-    top = upper_edge(relation)
+        return sigma_w**2 * relation.law.sup
+    with np.errstate(all="ignore"):
+        top = upper_edge(relation)
     return top.atom[0] if top.atom is not None else math.exp(top.x)
 
 
 @lru_cache(maxsize=512)
 def jacobian_law(
     activation: Activation,
-    q: float,
+    q: Variances,
     sigma_w: float,
     depth: int,
     init: Init,
     input_ratio: float = 1.0,
     width: int | None = None,
+    active: tuple[float, ...] | None = None,
 ) -> JacobianLaw:
-    """The spectrum at pre-activation variance `q` in every layer.
+    """The spectrum at pre-activation variance `q` in every layer, or at each layer's own.
 
     Args:
-        q: the fixed point's variance (any, for a homogeneous activation).
+        q: the fixed point's variance (any, for a homogeneous activation); or the layers' variances, first to last.
         depth: L, hidden layers; L factors W and L factors D.
         init: "orthogonal" (σ_w √max(1, N_l/N_{l−1}) times a Haar matrix) or "gaussian" (variance σ_w²/N_{l−1}).
-        width: if given, and φ' is 0 or 1 (relu, hard_tanh), the layers' shares of active units are the order statistics
-            expected at this width in place of their common mean: the finite-width rank and its effect on the rest.
         input_ratio: N_0 over the width. Above 1 an orthogonal first layer is as a square one; a Gaussian one is
             Marchenko-Pastur.
+        width: if given, and φ' is 0 or 1 (relu, hard_tanh), the layers' shares of active units are the order statistics
+            expected at this width in place of their common mean: the finite-width rank and its effect on the rest.
+        active: for such φ', the shares of active units that the layers of one network have: its law given them. They
+            fluctuate by 1/√width from one network to the next, and with them the whole spectrum.
 
     Raises:
-        ValueError: depth below 1, σ_w or the ratio not above 0, or what `slope_law` refuses.
+        ValueError: depth below 1, σ_w or the ratio not above 0, as many variances or shares as layers missing, or what
+            `slope_law` refuses.
         NoDensity: the density could not be followed to its end. The edges and moments stand all the same
             (`jacobian_edge`, `jacobian_variance`).
     """
-    _check(depth, sigma_w, init)
-    if not (math.isfinite(input_ratio) and input_ratio > 0):
-        raise ValueError(f"the input dimension over the width must be above 0, not {input_ratio!r}")
-    law = slope_law(activation, q)
-    relation = relation_of(law, sigma_w, depth, init, input_ratio)
-    if width is not None and law.discrete and law.zero_mass > 0 and law.sup_mass > 0 and len(law.nodes) == 2:
-        shares = active_shares(width, law.sup_mass, depth)
-        law = bernoulli_law(shares[0])
-        relation = replace(relation, law=law, shares=shares)
+    relation = _relation(activation, q, sigma_w, depth, init, input_ratio, width, active)
+    law = relation.law
     counted = min(1.0, input_ratio)  # min(N_L, N_0)/N_L
     moments = tuple(m / counted for m in product_moments(relation.series(MOMENTS), MOMENTS))
-    rank = min(1 - law.zero_mass, counted, *relation.shares, 1.0)
+    rank = min(*(1 - one.zero_mass for one in relation.laws), counted, *relation.shares, 1.0)
     zero = max(0.0, 1 - rank / counted)
 
     if depth == 1 and init == "orthogonal" and relation.projection is None:
-        return _single_layer(activation, law, q, sigma_w, zero, moments)
-    top = upper_edge(relation)
+        return _single_layer(activation, law, q[0] if isinstance(q, tuple) else q, sigma_w, zero, moments)
+    with np.errstate(all="ignore"):
+        top = upper_edge(relation)
     atoms = () if top.atom is None else ((top.atom[0], top.atom[1] / counted),)
     expected = (rank - (top.atom[1] if top.atom else 0.0)) / counted
     lambda_max = atoms[0][0] if atoms else math.exp(top.x)
     if expected < 1e-12:
         return JacobianLaw(depth, zero, atoms, None, lambda_max, moments)
-    start: HardEdge | tuple[float, float, float]
+    start: HardEdge | tuple[Complex, float, float]
     if top.edge is not None:
         start = top.edge
     else:
         above = 4 * law.sup
         spread = moments[1] / moments[0] ** 2
-        start = math.log(above), relation.real(above)[0], math.log(moments[0]) - math.log(max(spread, 1.0)) / 2
-    curve = trace(relation, relation.room, -rank, start, lower_edge(relation, rank))
+        start = (
+            relation.on_axis(above)[2],
+            relation.real(above)[0],
+            math.log(moments[0]) - math.log(max(spread, 1.0)) / 2,
+        )
+    at = f"q = {q:g}" if not isinstance(q, tuple) else f"q from {min(q):g} to {max(q):g}"
+    what = f"no density for {activation.label}, {init}, depth {depth}, {at}"
+    try:
+        with np.errstate(all="ignore"):  # a curve that is lost says so
+            curve = trace(relation, -rank, start, lower_edge(relation, rank))
+    except NoDensity as error:
+        raise NoDensity(f"{what}: {error}") from None
     if counted < 1:
         curve = Curve(
             curve.x,
@@ -130,9 +234,8 @@ def jacobian_law(
         )
     if not abs(curve.mass - expected) < 1e-5:
         raise NoDensity(
-            f"no density for {activation.label}, {init}, depth {depth}, q = {q:g}: followed from its upper edge it "
-            f"integrates to {curve.mass:.8f} and not to {expected:.8f}; the support has a gap, or an edge of a kind "
-            "that is not known here"
+            f"{what}: followed from its upper edge it integrates to {curve.mass:.8f} and not to {expected:.8f}; "
+            "the support has a gap, or an edge of a kind that is not known here"
         )
     return JacobianLaw(depth, zero, atoms, curve, lambda_max, moments)
 

@@ -1,94 +1,179 @@
-"""The relation between an eigenvalue of JJᵀ and an auxiliary variable w, with everything that the factors contribute.
+"""The relation between an eigenvalue of JJᵀ and auxiliary variables w_k, with everything that the factors contribute.
 
-JJᵀ is a free product of L factors WWᵀ and L factors D² = diag φ'(h)². With z(w) = E[φ'²/(w − φ'²)] its eigenvalues are
-λ(w) = ((1+z)/z)·Π 1/S, where 1/S is z w/(1+z) for each D², σ_w² for an orthogonal W and σ_w²(1+z) for a Gaussian one,
-and z is also M(λ) = E[λ'/(λ − λ')] (Pennington, Schoenholz & Ganguli 2017, 2018).
+JJᵀ is a free product of L factors WWᵀ and L factors D² = diag φ'(h)². The layers' pre-activations have variances of
+their own, and with them their own laws of φ'²; layers of one law count together. S-transforms multiply: with
+z_k(w_k) = E[φ'²/(w_k − φ'²)] for the k-th law, all of them equal to one z, the eigenvalues are
+λ = ((1+z)/z)·Π 1/S, where 1/S is z w_k/(1+z) for each D², σ_w² for an orthogonal W and σ_w²(1+z) for a Gaussian one;
+z is also M(λ) = E[λ'/(λ − λ')] (Pennington, Schoenholz & Ganguli 2017, 2018).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isosweep.theory.free_moments import inverse_s_series, linear_factor, series_product
+from isosweep.theory.real_curve import wrapped
 from isosweep.theory.slope_law import SlopeLaw
 
 __all__ = ["Init", "Relation", "relation_of"]
 
 Init = Literal["orthogonal", "gaussian"]
 Array = NDArray[np.float64]
+Complex = NDArray[np.complex128]
 
 
 @dataclass(frozen=True)
 class Relation:
-    """ln λ(w), with everything that the factors contribute."""
+    """ln λ of (w_1 … w_K), with everything that the factors contribute: a `real_curve.System`.
 
-    law: SlopeLaw
+    Attributes:
+        laws, counts: of φ'², and how many layers have each; on the real axis above its support the first law reaches
+            the fewest z. Counts need not be whole.
+        depth: L, the sum of the counts.
+        sigma_w: the gain.
+        gaussian: factors 1 + z.
+        marchenko: c = N_1/N_0 of a rectangular Gaussian first layer: a factor 1 + cz.
+        projection: r = N_0/N_1 < 1 of an orthogonal one: a factor (z + r)/(r(1 + z)).
+        shares: of active units, layer by layer, for a single law of 0 or 1: factors (z + p_l) for the (z + p) of each.
+    """
+
+    laws: tuple[SlopeLaw, ...]
+    counts: tuple[float, ...]
     depth: int
     sigma_w: float
-    gaussian: int  # factors 1 + z
-    marchenko: float | None  # c = N_1/N_0 of a rectangular Gaussian first layer: a factor 1 + cz
-    projection: float | None  # r = N_0/N_1 < 1 of an orthogonal one: a factor (z + r)/(r(1 + z))
-    shares: tuple[
-        float, ...
-    ] = ()  # of active units, layer by layer, for φ' of 0 or 1: factors (z + p_l) for the (z + p) of each
+    gaussian: int
+    marchenko: float | None
+    projection: float | None
+    shares: tuple[float, ...] = ()
+    _end: Array = field(init=False, repr=False, compare=False)
 
-    def __call__(self, log_w: Any) -> tuple[Any, Any, Any, Any]:
-        """ln λ, d ln λ/d ln w, M and dM/d ln w at w = e^{log_w}."""
-        z, dz = self.law.transform(log_w)
-        depth = self.depth
-        ones = 1 - depth + self.gaussian
-        log = (depth - 1) * np.log(z) + ones * np.log(1 + z) + depth * (log_w + 2 * math.log(self.sigma_w))
-        slope = ((depth - 1) / z + ones / (1 + z)) * dz + depth
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_end", np.array([law.sup for law in self.laws]))
+
+    @property
+    def law(self) -> SlopeLaw:
+        """The first law."""
+        return self.laws[0]
+
+    def _zs(self, u: Complex) -> tuple[Complex, Complex]:
+        """z_k and dz_k/du_k, both of u's shape."""
+        if len(self.laws) == 1:
+            z, slope = self.law.transform(u[..., 0])
+            return np.asarray(z)[..., None], np.asarray(slope)[..., None]
+        z, slope = np.empty(u.shape, complex), np.empty(u.shape, complex)
+        for k, law in enumerate(self.laws):
+            z[..., k], slope[..., k] = law.transform(u[..., k])
+        return z, slope
+
+    def _rest(self, z: Any) -> tuple[Any, Any]:
+        """Of ln λ, what depends on z alone, and its derivative."""
+        ones = 1 - self.depth + self.gaussian
+        log = (self.depth - 1) * np.log(z) + ones * np.log(1 + z) + 2 * self.depth * math.log(self.sigma_w)
+        slope = (self.depth - 1) / z + ones / (1 + z)
         if self.marchenko is not None:
             c = self.marchenko
             log = log + np.log(1 + c * z)
-            slope = slope + c * dz / (1 + c * z)
+            slope = slope + c / (1 + c * z)
         if self.projection is not None:
             r = self.projection
             log = log + np.log((z + r) / (r * (1 + z)))
-            slope = slope + dz * (1 / (z + r) - 1 / (1 + z))
+            slope = slope + 1 / (z + r) - 1 / (1 + z)
         if self.shares:
             each = np.asarray(z)[..., None] + np.array(self.shares)
             common = z + self.law.sup_mass
-            log = log + np.log(each).sum(-1) - depth * np.log(common)
-            slope = slope + dz * ((1 / each).sum(-1) - depth / common)
-        return log, slope, z, dz
+            log = log + np.log(each).sum(-1) - self.depth * np.log(common)
+            slope = slope + (1 / each).sum(-1) - self.depth / common
+        return log, slope
 
-    def real(self, w: float) -> tuple[float, float]:
-        """ln λ and its derivative in w at a real w off the support, where λ is real and positive."""
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            log, slope, _, _ = self(np.log(np.asarray(w, complex)))
-        return float(np.real(log)), float(np.real(slope)) / w
+    def at(self, u: Complex) -> tuple[Any, Complex, Any, Any]:
+        """ln λ, du/d ln λ (…, K), M and dM/d ln λ at u = ln w of shape (…, K)."""
+        z, slope = self._zs(u)
+        log, total, along, _ = self._joined(u, z, slope)
+        rate: Complex = along / np.asarray(total)[..., None]
+        return log, rate, z[..., 0], slope[..., 0] / total
 
-    def slopes(self, w: Array) -> list[float]:
-        """d ln λ/dw at many real w at once, for bracketing."""
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            _, slope, _, _ = self(np.log(w.astype(complex)))
-        result: list[float] = (np.real(slope) / w).tolist()
+    def newton(self, u: Complex, x: Any) -> Complex:
+        """Every z_k towards the first, and ln λ towards x, by one linear step."""
+        z, slope = self._zs(u)
+        log, total, along, off = self._joined(u, z, slope)
+        result: Complex = u + off - along * np.asarray(wrapped(log - x) / total)[..., None]
         return result
 
-    def room(self, log_w: complex) -> float:
-        """How far ln w may move before w meets an end of φ'²'s law; at most 3."""
-        w = np.exp(log_w)
-        ends = self.law.nodes.real if self.law.discrete else np.array([self.law.sup])
-        if self.shares:  # and where M is minus a layer's share
-            ends = np.append(ends, 1 - self.law.sup_mass / np.array(self.shares[1:]))
-        gaps = np.abs(1 - ends / w)
-        gaps = gaps[gaps > 0]
-        return min(3.0, float(gaps.min())) if len(gaps) else 3.0
+    def _joined(self, u: Complex, z: Complex, slope: Complex) -> tuple[Any, Any, Complex, Complex]:
+        """ln λ at the first variable's z, its derivative along u_1, du_k/du_1, and how far each u_k is from that z."""
+        rest, rest_slope = self._rest(z[..., 0])
+        if len(self.laws) == 1:
+            along, off = np.ones_like(z), np.zeros_like(z)
+            log, total = self.depth * u[..., 0], self.depth
+        else:
+            first, counts = z[..., :1], np.array(self.counts)
+            along = slope[..., :1] / slope
+            # ln z − ln(1 + z) is nearly straight in u towards both ends
+            off = wrapped(np.log(first * (1 + z) / (z * (1 + first)))) * z * (1 + z) / slope
+            log, total = (u + off) @ counts, along @ counts
+        return log + rest, total + rest_slope * slope[..., 0], along, off
+
+    def place(self, log_w: Complex, rounds: int = 3) -> Complex:
+        """All u, for the first one real and off the support: (…, K); NaN where another law does not reach that z."""
+        if len(self.laws) == 1:
+            return np.asarray(log_w, complex)[..., None]
+        z = self.law.transform(log_w)[0].real
+        u = np.empty((*np.shape(log_w), len(self.laws)), complex)
+        u[..., 0] = log_w
+        for k, law in enumerate(self.laws[1:], 1):
+            above = law.above.solve(np.where(z > 0, z, math.nan), rounds) if np.any(z > 0) else math.nan
+            below = law.negative.solve(np.where(z < 0, z, math.nan), rounds) if np.any(z < 0) else math.nan
+            u[..., k] = np.where(z > 0, above, below)
+        return u
+
+    def on_axis(self, w: Any, rounds: int = 3) -> tuple[Any, Any, Complex, Complex]:
+        """ln λ, d ln λ/d ln w, u and du/du_1 at real w off the support, where λ is real and positive."""
+        with np.errstate(all="ignore"):
+            at = np.asarray(w, float)
+            u = self.place(np.log(np.abs(at)) - 1j * math.pi * (at < 0), rounds)
+            log, total, along, _ = self._joined(u, *self._zs(u))
+            return np.real(log), np.real(total), u, along
+
+    def real(self, w: float) -> tuple[float, float]:
+        """ln λ and its derivative in w at a real w off the support."""
+        log, slope, _, _ = self.on_axis(w)
+        return float(log), float(slope) / w
+
+    def slopes(self, w: Array) -> list[float]:
+        """d ln λ/dw at many real w at once, for bracketing: to 1e-5 or so with several laws."""
+        result: list[float] = (self.on_axis(w, 1)[1] / w).tolist()
+        return result
+
+    def room(self, u: Complex) -> Array:
+        """How far each ln w may move before w meets an end of φ'²'s law; at most 3."""
+        w = np.exp(u)
+        if not self.law.discrete:
+            result: Array = np.minimum(3.0, np.abs(1 - self._end / w))
+            return result
+        rooms = []
+        for law, one in zip(self.laws, w, strict=True):
+            ends = law.nodes.real
+            if self.shares:  # and where M is minus a layer's share
+                ends = np.append(ends, 1 - law.sup_mass / np.array(self.shares[1:]))
+            gaps = np.abs(1 - ends / one)
+            gaps = gaps[gaps > 0]
+            rooms.append(min(3.0, float(gaps.min())) if len(gaps) else 3.0)
+        return np.array(rooms)
 
     def series(self, order: int) -> Array:
         """1/S of the whole product as a power series in z."""
         one = linear_factor(1.0, 1.0, order)
-        factors = [
-            (inverse_s_series(self.law.moments, order) * self.sigma_w**2, self.depth),
-            (one, self.gaussian),
+        factors: list[tuple[Array, float]] = [
+            (inverse_s_series(law.moments, order) * self.sigma_w**2, count)
+            for law, count in zip(self.laws, self.counts, strict=True)
         ]
+        factors.append((one, self.gaussian))
         if self.marchenko is not None:
             factors.append((linear_factor(1.0, self.marchenko, order), 1))
         if self.projection is not None:
@@ -99,8 +184,25 @@ class Relation:
         return series_product(factors)
 
 
-def relation_of(law: SlopeLaw, sigma_w: float, depth: int, init: Init, ratio: float) -> Relation:
+def relation_of(
+    laws: Sequence[SlopeLaw],
+    counts: Sequence[float],
+    sigma_w: float,
+    depth: int,
+    init: Init,
+    ratio: float,
+    shares: tuple[float, ...] = (),
+) -> Relation:
+    """The relation of `depth` layers, `counts` of which have each of the `laws`; ratio is N_0 over the width. `shares`
+    as in `Relation`.
+    """
+    if len(laws) > 1:  # the first reaches the fewest z above its support
+        order = sorted(range(len(laws)), key=lambda k: laws[k].above.reach)
+        laws, counts = [laws[k] for k in order], [counts[k] for k in order]
+    kinds = tuple(laws), tuple(counts)
     if init == "gaussian":
         square = ratio == 1
-        return Relation(law, depth, sigma_w, depth if square else depth - 1, None if square else 1 / ratio, None)
-    return Relation(law, depth, sigma_w, 0, None, ratio if ratio < 1 else None)
+        return Relation(
+            *kinds, depth, sigma_w, depth if square else depth - 1, None if square else 1 / ratio, None, shares
+        )
+    return Relation(*kinds, depth, sigma_w, 0, None, ratio if ratio < 1 else None, shares)

@@ -297,7 +297,9 @@ def predict_network(network: Network) -> Prediction:
             edge = jacobian_edge(n.activation, signal.law_q, n.sigma_w, n.depth, n.init, n.input_ratio)
             s_max = _finite(math.sqrt(edge), "jacobian_s_max", notes)
             variance = _finite(
-                jacobian_variance(law, n.sigma_w, n.depth, n.init, n.input_ratio), "jacobian_variance", notes
+                jacobian_variance(n.activation, signal.law_q, n.sigma_w, n.depth, n.init, n.input_ratio),
+                "jacobian_variance",
+                notes,
             )
             spread = log_growth(law, n.width, n.depth, n.sigma_w, n.init).variance
             if spread > FINITE_WIDTH_LIMIT:

@@ -1,10 +1,10 @@
 """A spectral density as the boundary value of an analytic relation, followed along the curve on which the eigenvalue is
 real.
 
-Free products (and free products with shifts) give the eigenvalue λ and M = E[λ'/(λ − λ')] as explicit functions of an
-auxiliary complex w. From the upper edge, where dλ/dw = 0 on the real axis, the curve of real λ leaves into the lower
-half-plane; on it the density of ln λ is Im M/π. The curve is stepped along coarsely, then filled with Gauss nodes in ln
-λ, all polished together by Newton's method.
+Free products (and free products with shifts) give the eigenvalue λ and M = E[λ'/(λ − λ')] as explicit functions of
+auxiliary complex variables w_k, one for each different factor. From the upper edge, where λ is stationary on the real
+axis, the curve of real λ leaves into the lower half-planes; on it the density of ln λ is Im M/π. The curve is stepped
+along coarsely, then filled with Gauss nodes in ln λ, all polished together by Newton's method.
 """
 
 from __future__ import annotations
@@ -12,20 +12,54 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Curve", "Evaluation", "HardEdge", "NoDensity", "trace"]
+__all__ = ["Curve", "HardEdge", "NoDensity", "OneVariable", "System", "trace"]
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-Evaluation = Callable[[Any], tuple[Any, Any, Any, Any]]
-"""u = ln w ↦ (ln λ up to 2πi, its derivative, M, its derivative): steps in ln w, as λ is nearly a power of w over long
-stretches.
-"""
+
+class System(Protocol):
+    """The relation, in u = ln w of shape (…, K): steps are taken in ln w, as λ is nearly a power of w over long
+    stretches.
+    """
+
+    def at(self, u: Complex) -> tuple[Any, Complex, Any, Any]:
+        """ln λ (up to 2πi), du/d ln λ of shape (…, K), M and dM/d ln λ at a point that solves the relation, nearly."""
+        ...
+
+    def newton(self, u: Complex, x: Any) -> Complex:
+        """One step of Newton's method towards the solution at ln λ = x."""
+        ...
+
+    def room(self, u: Complex) -> Array:
+        """(K) how far from each u the relation is smooth; steps are in proportion to it."""
+        ...
+
+
+@dataclass(frozen=True)
+class OneVariable:
+    """A relation of a single w, given as u ↦ (ln λ, its derivative, M, its derivative)."""
+
+    relation: Callable[[Any], tuple[Any, Any, Any, Any]]
+    smooth: Callable[[complex], float]
+
+    def at(self, u: Complex) -> tuple[Any, Complex, Any, Any]:
+        value, slope, m, m_slope = self.relation(u[..., 0])
+        return value, np.asarray(1 / slope)[..., None], m, m_slope / slope
+
+    def newton(self, u: Complex, x: Any) -> Complex:
+        value, slope, _, _ = self.relation(u[..., 0])
+        result: Complex = u - np.asarray(wrapped(value - x) / slope)[..., None]
+        return result
+
+    def room(self, u: Complex) -> Array:
+        return np.array([self.smooth(complex(u[0]))])
+
 
 _STEP = 0.3
 _NODES = 6
@@ -66,38 +100,34 @@ class Curve:
     mass: float
 
 
-def _residual(log_lambda: Any, x: Any) -> Any:
-    """ln λ − x with the imaginary part brought to (−π, π]: the logarithm is known up to 2πi."""
-    gap = log_lambda - x
+def wrapped(gap: Any) -> Any:
+    """A difference of logarithms with its imaginary part brought to [−π, π): they are known up to 2πi."""
     return gap.real + 1j * (np.remainder(gap.imag + math.pi, 2 * math.pi) - math.pi)
 
 
-def _polish(f: Evaluation, u: Any, x: Any, rounds: int) -> Any:
+def _polish(f: System, u: Complex, x: Any, rounds: int) -> Complex:
     for _ in range(rounds):
-        value, slope, _, _ = f(u)
-        u = u - _residual(value, x) / slope
+        u = f.newton(u, x)
     return u
 
 
-def _advance(f: Evaluation, w: complex, x: float, slope: complex, dx: float) -> tuple[complex, float]:
-    """One step of dw/dx = 1/(ln λ)'(w), Runge and Kutta's, halved until the direction turns little within it."""
-    k1 = 1 / slope
+def _advance(f: System, u: Complex, x: float, rate: Complex, dx: float) -> tuple[Complex, float]:
+    """One step of du/dx, Runge and Kutta's, halved until the direction turns little within it."""
+    k1, size = rate, np.abs(rate)
     for _ in range(30):
-        k2 = 1 / f(w + dx / 2 * k1)[1]
-        if abs(k2 - k1) < 0.35 * abs(k1):
-            k3 = 1 / f(w + dx / 2 * k2)[1]
-            k4 = 1 / f(w + dx * k3)[1]
-            if abs(k4 - k1) < 0.7 * abs(k1):
-                break
+        k2 = f.at(u + dx / 2 * k1)[1]
+        if np.all(np.abs(k2 - k1) < 0.35 * size):
+            k3 = f.at(u + dx / 2 * k2)[1]
+            k4 = f.at(u + dx * k3)[1]
+            if np.all(np.abs(k4 - k1) < 0.7 * size):
+                return f.newton(u + dx / 6 * (k1 + 2 * k2 + 2 * k3 + k4), x + dx), x + dx
         dx /= 2
-    else:
-        raise NoDensity("the curve of real eigenvalues was lost")
-    return complex(_polish(f, w + dx / 6 * (k1 + 2 * k2 + 2 * k3 + k4), x + dx, 1)), x + dx
+    raise NoDensity("the curve of real eigenvalues was lost")
 
 
-def _mass_beyond(slope: complex, m: complex, m_slope: complex, sign: float) -> float:
+def _mass_beyond(m: complex, m_rate: complex, sign: float) -> float:
     """What is left of a tail of the density: its value over its logarithmic derivative."""
-    density, derivative = m.imag / math.pi, -sign * (m_slope / slope).imag / math.pi
+    density, derivative = m.imag / math.pi, -sign * m_rate.imag / math.pi
     if density <= 0:
         return 0.0
     return math.inf if derivative <= 0 else density**2 / derivative
@@ -107,27 +137,27 @@ def _mass_beyond(slope: complex, m: complex, m_slope: complex, sign: float) -> f
 class _Walk:
     """Points u and ln λ along the curve, with du/d ln λ at each."""
 
-    u: list[complex]
+    u: list[Complex]
     x: list[float]
-    slope: list[complex]
+    rate: list[Complex]
     faded: bool = False  # the density ran out before the edge it was walking towards
 
 
 @dataclass(frozen=True)
 class HardEdge:
-    """An end of the support where ln λ is stationary on the real axis: u = ln w there, ln λ, and its second derivative
-    in u.
+    """An end of the support where ln λ is stationary on the real axis: u = ln w there (K), ln λ, its second derivative
+    in the first u, and du/du_1 (K).
     """
 
-    u: complex
+    u: Complex
     x: float
     curvature: float
+    along: Complex
 
 
 def _walk(
-    f: Evaluation,
-    room: Callable[[complex], float],
-    start: complex,
+    f: System,
+    start: Complex,
     x: float,
     bottom: float,
     down: bool,
@@ -135,44 +165,44 @@ def _walk(
     towards: HardEdge | None,
 ) -> _Walk:
     u = start
-    _, slope, m, m_slope = f(u)
-    walk = _Walk([u], [x], [1 / slope])
-    turn = (
-        abs(u - leaving.u) if leaving is not None else math.inf
-    )  # distance to where dλ/dw = 0, by how fast it changes
+    _, rate, m, m_rate = f.at(u)
+    walk = _Walk([u], [x], [rate])
+    # distance to where dλ/dw = 0, by how fast it changes
+    turn = abs(u[0] - leaving.u[0]) if leaving is not None else math.inf
+    close = 0.2 * f.room(towards.u)[0] if towards is not None else 0.0
     sign = -1.0 if down else 1.0
     for _ in range(_MAX_STEPS):
-        if towards is not None and abs(u - towards.u) < 0.2 * room(towards.u):
+        if towards is not None and abs(u[0] - towards.u[0]) < close:
             return walk
         near = min(abs(m), abs(1 + m), abs(m - bottom))
-        length = min(_STEP * room(u), _STEP * near / abs(m_slope), 2 * _STEP * turn)
-        before, slope_before = u, slope
-        u, x = _advance(f, u, x, slope, sign * length * abs(slope))
-        _, slope, m, m_slope = f(u)
-        if not (math.isfinite(x) and np.isfinite(u) and np.isfinite(slope)):
+        speed = np.abs(rate)
+        length = _STEP * min(float((f.room(u) / speed).min()), near / abs(m_rate), 2 * turn / speed[0])
+        before, rate_before = u, rate
+        u, x = _advance(f, u, x, rate, sign * length)
+        _, rate, m, m_rate = f.at(u)
+        if not (math.isfinite(x) and np.isfinite(u).all() and np.isfinite(rate).all()):
             raise NoDensity("the curve of real eigenvalues was lost")
-        turn = abs(slope) * abs(u - before) / max(abs(slope - slope_before), 1e-300)
+        change = abs(1 - rate[0] / rate_before[0])  # of dx/du, as a share of what it is now
+        turn = abs(u[0] - before[0]) / max(change, 1e-300)
         walk.u.append(u)
         walk.x.append(x)
-        walk.slope.append(1 / slope)
-        if len(walk.u) > 4 and _mass_beyond(slope, m, m_slope, sign) < (_NEGLIGIBLE if towards is None else _NOTHING):
+        walk.rate.append(rate)
+        if len(walk.u) > 4 and _mass_beyond(m, m_rate, sign) < (_NEGLIGIBLE if towards is None else _NOTHING):
             walk.faded = True
             return walk
     raise NoDensity(f"the curve of real eigenvalues did not end in {_MAX_STEPS} steps")
 
 
 def trace(
-    f: Evaluation,
-    room: Callable[[complex], float],
+    f: System,
     bottom: float,
-    upper: HardEdge | tuple[float, float, float],
+    upper: HardEdge | tuple[Complex, float, float],
     lower: HardEdge | None = None,
 ) -> Curve:
     """The continuous part of the law between its edges.
 
     Args:
-        f: the relation, for scalars and arrays of u.
-        room: how far from u the relation is smooth; steps are in proportion to it.
+        f: the relation.
         bottom: M as λ → 0: minus the mass above 0.
         upper: the upper edge; or, where the density fades out instead of ending, (u, ln λ) of a real point above the
             support and a ln λ within the bulk, from which the curve is then followed both ways.
@@ -182,66 +212,67 @@ def trace(
         NoDensity: the curve did not end; reported, rather than a law that is not one.
     """
     if isinstance(upper, HardEdge):
-        side = 1j if upper.u.imag < -1 else -1j  # the lower half of the w plane, seen from a negative or a positive w
-        first = upper.u + side * _STEP / 2 * room(upper.u)
-        x = float(np.real(_residual(f(first)[0], upper.x))) + upper.x
-        u = complex(_polish(f, first, x, 4))
-        walk = _walk(f, room, u, x, bottom, True, upper, lower)
+        # the lower half of the w plane, seen from a negative or a positive w
+        side = 1j if upper.u[0].imag < -1 else -1j
+        first = upper.u + side * _STEP / 2 * float((f.room(upper.u) / np.abs(upper.along)).min()) * upper.along
+        x = float(np.real(wrapped(f.at(first)[0] - upper.x))) + upper.x
+        u = _polish(f, first, x, 4)
+        walk = _walk(f, u, x, bottom, True, upper, lower)
         return _fill(f, walk, upper, None if walk.faded else lower)
-    far, x_far, x = upper
+    u, x_far, x = upper
     # Through the lower half of the λ plane, where u is an analytic function of ln λ, from above the support into the
     # bulk.
-    u, at = complex(far), complex(x_far)
+    at = complex(x_far)
     for t in np.linspace(0, 1, 41)[1:]:
         target = x_far + (x - x_far) * t - 0.6j * math.sin(math.pi * t) * min(1.0, x_far - x)
-        slope = 1 / f(u)[1]
-        middle = 1 / f(u + (target - at) / 2 * slope)[1]
-        u = complex(_polish(f, u + (target - at) * middle, target, 2))
+        rate = f.at(u + (target - at) / 2 * f.at(u)[1])[1]
+        u = _polish(f, u + (target - at) * rate, target, 2)
         at = target
-    down = _walk(f, room, u, x, bottom, True, None, lower)
-    up = _walk(f, room, u, x, bottom, False, None, None)
+    down = _walk(f, u, x, bottom, True, None, lower)
+    up = _walk(f, u, x, bottom, False, None, None)
     if down.faded:
         lower = None
-    whole = _Walk(up.u[:0:-1] + down.u, up.x[:0:-1] + down.x, up.slope[:0:-1] + down.slope)
+    whole = _Walk(up.u[:0:-1] + down.u, up.x[:0:-1] + down.x, up.rate[:0:-1] + down.rate)
     return _fill(f, whole, None, lower)
 
 
-def _fill(f: Evaluation, walk: _Walk, upper: HardEdge | None, lower: HardEdge | None) -> Curve:
+def _fill(f: System, walk: _Walk, upper: HardEdge | None, lower: HardEdge | None) -> Curve:
     """Gauss nodes in every step: in ln λ between the steps, in its square-root distance from the edge at the ends."""
-    w, x, d = np.array(walk.u), np.array(walk.x), np.array(walk.slope)
+    w, x, d = np.array(walk.u), np.array(walk.x), np.array(walk.rate)
     dx = np.diff(x)
-    t = _UNIT
+    t = _UNIT[:, None]
     h00, h10 = (1 + 2 * t) * (1 - t) ** 2, t * (1 - t) ** 2
     h01, h11 = t**2 * (3 - 2 * t), t**2 * (t - 1)
-    guess = w[:-1, None] * h00 + (dx * d[:-1])[:, None] * h10 + w[1:, None] * h01 + (dx * d[1:])[:, None] * h11
-    nodes = x[:-1, None] + dx[:, None] * t
+    step = dx[:, None, None]
+    guess = w[:-1, None] * h00 + step * d[:-1, None] * h10 + w[1:, None] * h01 + step * d[1:, None] * h11
+    nodes = x[:-1, None] + dx[:, None] * _UNIT
     jacobian = np.broadcast_to(-dx[:, None], nodes.shape)
 
-    def end(edge: HardEdge, u_in: complex, x_in: float) -> tuple[Complex, Array, Array]:
+    def end(edge: HardEdge, u_in: Complex, x_in: float) -> tuple[Complex, Array, Array]:
         """From the edge inwards: u = u_edge − i√(2/|F''|) s + O(s²), s = √|x − x_edge|."""
         span = math.sqrt(abs(x_in - edge.x))
-        lead = -1j * math.sqrt(2 / abs(edge.curvature))
-        if edge.u.imag < -1:  # w < 0: the lower half-plane lies on the other side of ln w
+        lead = -1j * math.sqrt(2 / abs(edge.curvature)) * edge.along
+        if edge.u[0].imag < -1:  # w < 0: the lower half-plane lies on the other side of ln w
             lead = -lead
         quadratic = (u_in - edge.u - lead * span) / span**2
         s = span * t
         inward = math.copysign(1.0, x_in - edge.x)
-        return edge.u + lead * s + quadratic * s * s, edge.x + inward * s * s, 2 * s * span
+        return edge.u + lead * s + quadratic * s * s, edge.x + inward * (s * s)[:, 0], (2 * s * span)[:, 0]
 
     if upper is not None:
         g, n, j = end(upper, walk.u[0], walk.x[0])
-        guess, nodes, jacobian = np.vstack([g, guess]), np.vstack([n, nodes]), np.vstack([j, jacobian])
+        guess, nodes, jacobian = np.vstack([g[None], guess]), np.vstack([n, nodes]), np.vstack([j, jacobian])
     if lower is not None:
         g, n, j = end(lower, walk.u[-1], walk.x[-1])
         guess, nodes, jacobian = (
-            np.vstack([guess, g[::-1]]),
+            np.vstack([guess, g[None, ::-1]]),
             np.vstack([nodes, n[::-1]]),
             np.vstack([jacobian, j[::-1]]),
         )
     for row in ([0] if upper is not None else []) + ([-1] if lower is not None else []):
         guess[row] = _polish(f, guess[row], nodes[row], 2)  # these start from a cruder guess
-    w_nodes = _polish(f, guess, nodes, 2)
-    m = f(w_nodes)[2]
+    u_nodes = _polish(f, guess, nodes, 2)
+    m = f.at(u_nodes)[2]
     density = np.maximum(m.imag / math.pi, 0.0)
     per_unit = density * jacobian  # the integrand in the unit variable of each step
     per_step = per_unit @ _UNIT_WEIGHTS

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -53,11 +53,103 @@ class SlopeLaw:
 
         ln w is the argument, because the interesting w reach down to where w² underflows.
         """
-        ratio = self.nodes / (np.exp(log_w)[..., None] - self.nodes)
-        return ratio @ self.weights, -(ratio * (1 + ratio)) @ self.weights
+        w = np.exp(np.asarray(log_w, complex))
+        flat = w.reshape(-1, 1)
+        z, slope = np.empty(len(flat), complex), np.empty(len(flat), complex)
+        weighted = self._weighted
+        for i in range(0, len(flat), _BATCH):
+            at = flat[i : i + _BATCH]
+            inverse = at - self.nodes
+            np.reciprocal(inverse, out=inverse)
+            z[i : i + _BATCH] = inverse @ weighted
+            # w y/(w − y)², the first product of order 1 also where w² would underflow
+            inverse *= inverse * at
+            slope[i : i + _BATCH] = inverse @ weighted
+        return z.reshape(w.shape)[()], -slope.reshape(w.shape)[()]
+
+    @cached_property
+    def _weighted(self) -> Complex:
+        return self.nodes * self.weights
+
+    @cached_property
+    def above(self) -> Branch:
+        """z > 0: w = sup·(1 + e^v)."""
+        return Branch(self, self.sup, math.inf)
+
+    @cached_property
+    def negative(self) -> Branch:
+        """−1 < z < 0: w = −sup·e^v."""
+        return Branch(self, -math.inf, 0.0)
 
 
+_BATCH = 16  # values of w at a time: their matrices stay in a core's cache
 MOMENTS = 12
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A stretch of the real axis off the support on which z falls monotonically from 0: above it, or w < 0.
+
+    Attributes:
+        law: whose z.
+        low, high: (sup, ∞) or (−∞, 0).
+    """
+
+    law: SlopeLaw
+    low: float
+    high: float
+
+    def _at(self, v: Array) -> tuple[Array, Array, Array]:
+        """ln w's real part, a chart of z in which it is nearly straight, and its derivative in v."""
+        sup = self.law.sup
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.low > 0:
+                log_w = math.log(sup) + np.logaddexp(0.0, v)
+                z, slope = self.law.transform(log_w)
+                return log_w, np.log(z.real), slope.real / z.real / (1 + np.exp(-v))
+            log_w = math.log(sup) + v
+            z, slope = self.law.transform(log_w - 1j * math.pi)
+            return log_w, np.log(-z.real) - np.log1p(z.real), slope.real / (z.real * (1 + z.real))
+
+    @cached_property
+    def _table(self) -> tuple[Array, Array, Array]:
+        """v, the chart, which falls, and its derivative."""
+        v = np.linspace(-34.0, 34.0, 69)
+        _, chart, slope = self._at(v)
+        kept = np.isfinite(chart) & (slope < 0)
+        return v[kept], chart[kept], slope[kept]
+
+    @property
+    def reach(self) -> float:
+        """The chart's value at the end next to the support: which z there are."""
+        return float(self._table[1][0])
+
+    def solve(self, z: Array, rounds: int = 3) -> Complex:
+        """ln w (its imaginary part −π for negative w) with z(w) = z; NaN where the branch does not reach z.
+
+        From a table, to 1e-3 and better, then by `rounds` steps of Newton's method.
+        """
+        at = np.asarray(z, float)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            wanted = np.log(at) if self.low > 0 else np.log(-at) - np.log1p(at)
+            table, chart, slope = self._table
+            i = np.clip(np.searchsorted(-chart, -wanted) - 1, 0, len(chart) - 2)
+            # v as a cubic of the chart between two rows
+            span = chart[i + 1] - chart[i]
+            t = (wanted - chart[i]) / span
+            v = (
+                table[i] * (1 + 2 * t) * (1 - t) ** 2
+                + span / slope[i] * t * (1 - t) ** 2
+                + table[i + 1] * t**2 * (3 - 2 * t)
+                + span / slope[i + 1] * t**2 * (t - 1)
+            )
+            v = np.where((wanted <= chart[0]) & (wanted >= chart[-1]), np.clip(v, table[i], table[i + 1]), math.nan)
+            for _ in range(rounds):
+                _, reached, rate = self._at(v)
+                v = v - np.clip((reached - wanted) / rate, -1.0, 1.0)
+        log_w = math.log(self.law.sup) + (np.logaddexp(0.0, v) if self.low > 0 else v)
+        result: Complex = np.asarray(log_w + (0j if self.low > 0 else -1j * math.pi), complex)
+        return result
 
 
 def _discrete(values: list[float], masses: list[float]) -> SlopeLaw:
@@ -100,7 +192,8 @@ def _piecewise_linear(activation: Activation, q: float) -> SlopeLaw:
 
 
 _TILT = 0.8
-_PANEL_NODES = 12
+_PANEL_NODES, _GRADED_NODES = 12, 9
+_UNIFORM = 20.0  # beyond, cos²h of a Gaussian h has the law of a uniform one to e^{−2q}
 _H_PANEL, _H_REACH, _Z_PANEL, _Z_REACH = 0.4, 32.0, 0.5, 8.5
 
 
@@ -122,6 +215,25 @@ def _edges(activation: Activation, q: float, turning: list[float]) -> Array:
     edges = edges[np.abs(edges) <= _Z_REACH]
     kept: Array = edges[np.append(True, np.diff(edges) > 1e-11)]
     return kept
+
+
+def _panels(edges: Array, special: Array) -> tuple[Array, Array]:
+    """Gauss nodes and weights in every panel, fewer where its neighbours narrow towards a special point outside it."""
+    a, b = edges[:-1], edges[1:]
+    outside = np.full(len(a), math.inf)
+    for p in special:
+        outside = np.minimum(outside, np.maximum(np.maximum(a - p, p - b), 0.0))
+    width = b - a
+    graded = np.minimum(a[1:] - a[:-1], b[1:] - b[:-1])  # narrow beside one of the neighbours
+    graded = np.minimum(np.append(graded, math.inf), np.append(math.inf, graded))
+    count = np.where((outside > 0.45 * width) & (graded < 0.8 * width), _GRADED_NODES, _PANEL_NODES)
+    nodes, weights = [], []
+    for n in (_GRADED_NODES, _PANEL_NODES):
+        t, v = np.polynomial.legendre.leggauss(n)
+        middle, radius = (b + a)[count == n] / 2, width[count == n] / 2
+        nodes.append((middle[:, None] + radius[:, None] * t).ravel())
+        weights.append((radius[:, None] * v).ravel())
+    return np.concatenate(nodes), np.concatenate(weights)
 
 
 def _turning_points(activation: Activation, q: float) -> list[float]:
@@ -164,7 +276,7 @@ def _shift(activation: Activation, h: NDArray[Any], q: float) -> NDArray[Any]:
     return kappa
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=1024)
 def slope_law(activation: Activation, q: float) -> SlopeLaw:
     """The law of φ'(√q z)².
 
@@ -182,13 +294,13 @@ def slope_law(activation: Activation, q: float) -> SlopeLaw:
         raise ValueError(
             f"{activation.label} was not declared analytic: its spectral density needs φ' and φ'' for complex arguments"
         )
+    if activation.name == "sin":
+        q = min(q, _UNIFORM)
     turning = _turning_points(activation, q)
     edges = _edges(activation, q, turning)
-    t, v = np.polynomial.legendre.leggauss(_PANEL_NODES)
-    middle, radius = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
-    z = (middle[:, None] + radius[:, None] * t).ravel()
-    step = (radius[:, None] * v).ravel()
     root = math.sqrt(q)
+    special = np.array([p / root for p in (*turning, *activation.kinks)])
+    z, step = _panels(edges, special)
     h = root * z
     if activation.odd:  # φ'² is even: half the path, twice the weight
         keep = z > 0

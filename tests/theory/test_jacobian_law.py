@@ -29,7 +29,7 @@ from isosweep.theory.slope_law import slope_law
 def test_tanh_at_depth_200_has_every_digit_of_the_reference(q: float, variance: str, s_max: str) -> None:
     tanh = activation("tanh")
     sigma_w = critical_at_variance(tanh, q).sigma_w
-    found = jacobian_variance(slope_law(tanh, q), sigma_w, 200, "orthogonal")
+    found = jacobian_variance(tanh, q, sigma_w, 200, "orthogonal")
     assert found == pytest.approx(float(variance), rel=4e-6)
     assert f"{found:.{len(variance.split('.')[1])}f}" == variance or "e" in variance
     assert f"{math.sqrt(jacobian_edge(tanh, q, sigma_w, 200, 'orthogonal')):.6f}" == s_max
@@ -111,7 +111,9 @@ def test_the_density_integrates_to_one_and_has_its_moments(
         assert law.integral(k) == pytest.approx(law.moments[k - 1], rel=1e-6)
     slopes = slope_law(activation(name), q)
     sigma_w = 1 / math.sqrt(slopes.moments[0])
-    assert law.variance == pytest.approx(jacobian_variance(slopes, sigma_w, depth, init, ratio), rel=1e-9, abs=1e-13)
+    assert law.variance == pytest.approx(
+        jacobian_variance(activation(name), q, sigma_w, depth, init, ratio), rel=1e-9, abs=1e-13
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_the_limits_of_large_depth() -> None:
         q = 0.1 / math.sqrt(depth)  # μ_2/μ_1² − 1 is about 8q² for tanh
         law = slope_law(tanh, q)
         sigma_w = 1 / math.sqrt(law.moments[0])
-        sigma_0 = math.sqrt(jacobian_variance(law, sigma_w, depth, "orthogonal"))
+        sigma_0 = math.sqrt(jacobian_variance(tanh, q, sigma_w, depth, "orthogonal"))
         misses.append(jacobian_edge(tanh, q, sigma_w, depth, "orthogonal") / smooth_limit(sigma_0)[1] - 1)
     assert abs(misses[1]) < 6e-3
     assert misses[0] / misses[1] == pytest.approx(4, rel=0.1)  # the approach is as 1/√L
