@@ -52,7 +52,7 @@ def command(
     jobs = [queue[position(t)].job for t in slurm if position(t) in queue]
     # Void first: a worker that starts between the two finds the void and leaves.
     with place.writing():
-        cancelled = sum(give_up(place, t, "cancelled by its user", by="cancel") for t in slurm)
+        cancelled = sum(give_up(place, t, "cancelled by its user", by="cancel", outcome="cancelled") for t in slurm)
     for start in range(0, len(jobs), 500):
         try:
             subprocess.run(

@@ -125,8 +125,9 @@ def _code_of(error: Exception) -> ExitCode | None:
     if isinstance(error, SpecError):
         return ExitCode.USAGE
     from isosweep.cluster.profile import ProfileError
-    from isosweep.cluster.slurm import SchedulerSilent, SubmissionRefused
+    from isosweep.cluster.slurm import SchedulerSilent
     from isosweep.cluster.snapshot import SnapshotError
+    from isosweep.cluster.submit import SubmissionRefused
     from isosweep.store.store import StoreError
 
     from .usage import UsageProblem

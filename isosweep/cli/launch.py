@@ -91,9 +91,15 @@ def _as_data(proposal: Proposal, launcher: Launcher, *, dry: bool) -> dict[str, 
         "tasks": [[run.id for run in task] for task in plan.tasks] if dry else len(plan.tasks),
         "arrays": list(plan.arrays),
         "hours": plan.seconds / 3600,
+        "gpu_hours": plan.seconds / 3600 if launcher.profile.device == "cuda" else 0.0,
+        "seconds_per_operation": plan.cost.seconds_per_operation,
+        "fitted_from_records": plan.cost.records,
         "longest_task_seconds": plan.longest,
         "bytes": plan.bytes,
         "files": plan.files,
+        "expected_seconds": {run.id: plan.cost.seconds(run) for task in plan.tasks for run in task} if dry else None,
+        "profile_values": {key: {"value": v, "origin": o} for key, (v, o) in launcher.profile.values().items()},
+        "given_up": dict(proposal.given_up),
     }
 
 
@@ -118,9 +124,47 @@ def _describe(proposal: Proposal, launcher: Launcher) -> str:
             f"  as             {several(len(plan.tasks), 'task')}{arrays} {where}, the longest about "
             f"{duration(plan.longest)}"
         )
-        lines.append(f"  planned        about {plan.seconds / 3600:.2g} {unit}")
+        fitted = f"fitted from {plan.cost.records} records" if plan.cost.records else "before any record tells better"
+        lines.append(f"  planned        about {plan.seconds / 3600:.2g} {unit}, {fitted}")
         lines.append(f"  store          {size(plan.bytes)} and {plan.files} files to come in {launcher.store.root}")
     return "\n".join(lines)
+
+
+def _origins(profile: Profile) -> str:
+    """Every value of the profile and where it came from."""
+    return "\n".join(f"  {key:24} {value!s:24} {origin}" for key, (value, origin) in profile.values().items())
+
+
+def _reasons(proposal: Proposal, *, most: int = 20) -> list[str]:
+    """Why each run is taken, a line each."""
+    from isosweep.store.attempts import read_attempt
+
+    taken = [run for task in proposal.plan.tasks for run in task]
+    lines = []
+    for run in taken[:most]:
+        state = proposal.states[run.id]
+        why = state.why or (str(read_attempt(state.attempts[-1]).get("cause", "")) if state.attempts else "")
+        tries = f", attempt {len(state.attempts) + 1}" if state.attempts else ""
+        lines.append(f"  {run.id[:12]}   {state.status}{tries}" + (f": {why.splitlines()[0]}" if why else ""))
+    return lines + ([f"  … and {len(taken) - most} more"] if len(taken) > most else [])
+
+
+def _longer(proposal: Proposal, launcher: Launcher) -> str | None:
+    """A word of warning where runs that ran out of time would get no more of it."""
+    from isosweep.store.attempts import read_attempt
+
+    had = 0.0
+    for task in proposal.plan.tasks:
+        for run in task:
+            attempts = proposal.states[run.id].attempts
+            if attempts and attempts[-1].outcome == "timeout":
+                had = max(had, float(read_attempt(attempts[-1]).get("time_limit") or 0))
+    if launcher.backend != "slurm" or launcher.profile.time_limit > had:
+        return None
+    return (
+        f"runs that ran out of time had {duration(had)}, and would have {duration(launcher.profile.time_limit)} now: "
+        "give more with --sbatch time=…"
+    )
 
 
 def _agree(proposal: Proposal, launcher: Launcher, yes: bool) -> None:
@@ -135,12 +179,6 @@ def _agree(proposal: Proposal, launcher: Launcher, yes: bool) -> None:
         )
     if not typer.confirm(f"Submit {what}?", err=True):
         raise typer.Exit(ExitCode.OK)
-
-
-def _profile_for(name: str | None, sbatch: list[str] | None, backend: str) -> Profile:
-    from isosweep.cluster.profile import load_profile
-
-    return load_profile(name, sbatch or ())
 
 
 def _run_here(launcher: Launcher, launch: Launch, runs: int, quiet: bool) -> None:
@@ -224,18 +262,16 @@ def command(
     Launching again submits only what has no result yet: new points, new seeds, runs that were lost. Runs that failed,
     ran out of time or memory, or were cancelled are taken when --only names them.
     """
-    from dataclasses import replace
-
     chosen = _only(only)
     sweep = read_sweep(spec, set_)
     condition = where_filter(where, sweep)
     place = open_store(store, write=True)
     backend = _backend(local, quiet)
-    settings = _profile_for(profile, sbatch, backend)
-    if device is not None:
-        if device not in ("cpu", "cuda", "auto"):
-            raise UsageProblem(f"--device {device}: expected cpu, cuda or auto")
-        settings = replace(settings, device=device)
+    if device not in (None, "cpu", "cuda", "auto"):
+        raise UsageProblem(f"--device {device}: expected cpu, cuda or auto")
+    from isosweep.cluster.profile import load_profile
+
+    settings = load_profile(profile, sbatch or (), device)
     from isosweep.launching.launch import Launcher
 
     launcher = Launcher(
@@ -252,6 +288,14 @@ def command(
         shlex.join(["isosweep", *sys.argv[1:]]),
     )
     proposal = launcher.propose()
+    launcher.check(proposal.plan)
+    if only is not None:
+        for line in _reasons(proposal):
+            message(line, quiet=quiet)
+    if (warning := _longer(proposal, launcher)) is not None:
+        message(warning)
+    if verbose:
+        message(_origins(settings))
     if dry_run:
         if json_:
             print_json(_as_data(proposal, launcher, dry=True))
@@ -299,7 +343,8 @@ def _go(launcher: Launcher, *, wait: bool, json_: bool, quiet: bool) -> dict[str
     ids = [run.id for run in launcher.sweep.runs()]
     result = {**_as_data(proposal, launcher, dry=False), "launch": launch and launch.token, "jobs": []}
     if proposal.given_up:
-        message(f"  given up       {proposal.given_up} tasks that nobody held any more", quiet=quiet)
+        for why, tasks in proposal.given_up.most_common(5):
+            message(f"  given up       {several(tasks, 'task')}: {why}", quiet=quiet)
     states = None
     if launch is not None and launcher.backend == "local":
         _run_here(launcher, launch, proposal.plan.runs, quiet)
@@ -313,7 +358,9 @@ def _go(launcher: Launcher, *, wait: bool, json_: bool, quiet: bool) -> dict[str
     if launcher.backend == "local":
         seen = observe(launcher.store, ids)
         # tasks of this pool that a store which takes no more files still shows as ours: nobody works on them now
-        seen.picture.let_go(t for t in seen.picture.open_tasks if launch is not None and t.launch.token == launch.token)
+        for task in seen.picture.open_tasks:
+            if launch is not None and task.launch.token == launch.token:
+                seen.picture.let_go(task)
         states = seen.picture.states(ids)
     elif wait:
         states = wait_for(launcher.store, launcher.sweep, quiet=quiet)

@@ -1,8 +1,9 @@
-"""`isosweep logs`: why a run failed, and where its task's output is."""
+"""`isosweep logs`: why a run failed, and what its task prints."""
 
 from __future__ import annotations
 
-import json
+import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,28 +13,48 @@ from .common import DEFAULT_STORE, JsonOption, Quiet, StoreOption, Verbose, exit
 from .show import RunArgument
 
 if TYPE_CHECKING:
-    from isosweep.store.launches import Launch
+    from isosweep.store.status import OpenTask
     from isosweep.store.store import Store
 
 NAME = "logs"
+_LOOK_EVERY = 1.0
 
 
-def _outputs(store: Store, launch: Launch, task: int) -> list[Path]:
-    """The files that hold what a task printed."""
-    from isosweep.launching.reap import position
+def _task_of(store: Store, run: str, number: int) -> OpenTask:
+    """The run's task in a launch."""
+    from isosweep.store.claims import last_entry
+    from isosweep.store.launches import read_launch
     from isosweep.store.status import OpenTask
 
-    folder = store.jobs / launch.token
-    if launch.about["backend"] == "local":
-        return sorted(folder.glob("pool.log"))
-    name, index = position(OpenTask(launch, task, None))
-    array = int(name.rpartition("-")[2])
-    try:
-        job = json.loads((folder / f"array-{array}.json").read_bytes())["job"]
-    except (OSError, ValueError, KeyError):
-        job = "*"
-    element = f"{job}_{index}" if launch.about["arrays"][array] > 1 else job
-    return sorted(folder.glob(f"{element}_0_log.*"))
+    launch = read_launch(store, number)
+    task = next(i for i, runs in enumerate(launch.tasks) if run in runs)
+    return OpenTask(launch, task, last_entry(store, launch.token, task))
+
+
+def _follow(store: Store, run: str, number: int, shown: dict[str, int]) -> None:
+    """Print what is added to the outputs, until the run is held by no task any more. `shown`: bytes already printed."""
+    from isosweep.launching.observe import observe
+    from isosweep.launching.output import outputs
+
+    patience = 0.0
+    held = True
+    while True:
+        for path in outputs(store, _task_of(store, run, number)):
+            with path.open("rb") as stream:
+                stream.seek(shown.get(str(path), 0))
+                data = stream.read()
+            shown[str(path)] = shown.get(str(path), 0) + len(data)
+            if data:
+                typer.echo(data.decode(errors="replace"), nl=False)
+        if not held:
+            return
+        if time.monotonic() >= patience:
+            # the store is looked at, and Slurm asked, at most a share of the time
+            began = time.monotonic()
+            held = observe(store, [run]).states[run].task is not None
+            patience = time.monotonic() + 5 * _LOOK_EVERY + 10 * (time.monotonic() - began)
+        if held:
+            time.sleep(_LOOK_EVERY)
 
 
 @exits
@@ -42,6 +63,9 @@ def command(
     failed: Annotated[
         bool, typer.Option("--failed", help="Only the failed attempts, without the task's output.")
     ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on printing what the task prints, until the run has ended.")
+    ] = False,
     lines: Annotated[int, typer.Option("--lines", min=1, metavar="N", help="Lines of the task's output.")] = 40,
     store: StoreOption = DEFAULT_STORE,
     json_: JsonOption = False,
@@ -49,25 +73,23 @@ def command(
     verbose: Verbose = False,
 ) -> None:
     """Tracebacks of a run's failed attempts, and the end of its task's output."""
+    from isosweep.launching.output import outputs
     from isosweep.store.attempts import attempts_of, read_attempt
-    from isosweep.store.launches import read_launch
 
     place = open_store(store)
     found, number = find_run(place, run)
     attempts = [read_attempt(attempt) for attempt in attempts_of(place, found.id)]
-    outputs: dict[str, list[str]] = {}
-    if not failed:
-        launch = read_launch(place, number)
-        task = next(i for i, runs in enumerate(launch.tasks) if found.id in runs)
-        for path in _outputs(place, launch, task):
-            outputs[str(path)] = path.read_text(errors="replace").splitlines()
+    paths: list[Path] = [] if failed else outputs(place, _task_of(place, found.id, number))
+    texts = {str(path): path.read_bytes() for path in paths}
+    tails = {path: text.decode(errors="replace").splitlines()[-lines:] for path, text in texts.items()}
     if json_:
-        tails = {path: text[-lines:] for path, text in outputs.items()}
         print_json({"run_id": found.id, "attempts": attempts, "outputs": tails})
         return
     for place_in_row, content in enumerate(attempts, start=1):
         typer.echo(f"attempt {place_in_row}: {content.get('outcome')}: {content.get('cause')}")
         typer.echo(str(content.get("traceback") or "(no traceback: the process did not live to write one)"))
-    for name, text in outputs.items():
-        typer.echo(f"-- {name} (last {min(lines, len(text))} of {len(text)} lines)")
-        typer.echo("\n".join(text[-lines:]))
+    for name, text in tails.items():
+        typer.echo(f"-- {name} (the last {len(text)} lines, {os.path.getsize(name)} bytes in all)")
+        typer.echo("\n".join(text))
+    if follow and not failed:
+        _follow(place, found.id, number, {path: len(text) for path, text in texts.items()})

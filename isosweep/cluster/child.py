@@ -2,7 +2,8 @@
 and lives on.
 
 It is alone in importing torch. One line of JSON comes in for each run, one goes out; what user code prints goes to
-the log. It dies with its supervisor.
+the log. It dies with its supervisor. SIGUSR1 asks it to pause: a run in training writes its checkpoint and is given
+back, any other goes on to its end.
 """
 
 from __future__ import annotations
@@ -10,20 +11,35 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shutil
 import signal
 import sys
 import time
 import traceback
+from types import FrameType
 from typing import IO, Any
 
 from isosweep.store.store import Store, StoreError
 
-__all__ = ["DEAF_TO", "main"]
+__all__ = ["DEAF_TO", "PAUSE", "main"]
+
+# What a supervisor sends to have the run in hand paused.
+PAUSE = signal.SIGUSR1
 
 # Signals meant for the supervisor, which may reach its whole process group.
 DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _PR_SET_PDEATHSIG = 1
 _LONGEST_CAUSE = 300
+_pausing = False
+
+
+def _pause(number: int, frame: FrameType | None) -> None:
+    global _pausing
+    _pausing = True
+
+
+class _NoDeviceError(Exception):
+    """The profile's device is not here: every other run of the task would find the same."""
 
 
 def _die_with_parent(parent: int) -> None:
@@ -67,7 +83,7 @@ def _pick_device(asked: str) -> str:
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if asked == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError(
+        raise _NoDeviceError(
             "the profile says device: cuda, and this job sees no GPU: ask for one (gres, gpus-per-node), or say "
             "device: auto"
         )
@@ -89,6 +105,7 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
     """Compute one run; the reply says how it ended."""
     from isosweep.measurement.environment import environment_class, fingerprint
     from isosweep.measurement.execute import execute
+    from isosweep.measurement.paused import Paused
     from isosweep.measurement.peak_memory import begin_peak_memory, peak_memory
     from isosweep.store.attempts import publish_attempt
     from isosweep.store.records import encode_record, publish_record
@@ -105,12 +122,16 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
 
     if changes := _changes(order["expects"]):
         return attempt("environment_changed", "the environment is not that of the launch: " + ", ".join(changes))
-    known: dict[str, Any] = {}
     try:
         device = _pick_device(order["device"])
+    except _NoDeviceError as error:
+        return attempt("environment_changed", str(error))
+    known: dict[str, Any] = {}
+    checkpoints = store.checkpoints_of(run.id)
+    try:
         known = fingerprint(device)
         begin_peak_memory(device)
-        measurement = execute(run, device, folder=order["folder"])
+        measurement = execute(run, device, folder=order["folder"], checkpoints=checkpoints, stop=lambda: _pausing)
         seconds = time.perf_counter() - clock
         provenance = {
             **known,
@@ -122,7 +143,9 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
             "task": order["task"],
             **order["about"],
         }
-        encoded = encode_record(run, measurement, "done", MEASUREMENT_VERSION, provenance)
+        encoded = encode_record(run, measurement, measurement.outcome, MEASUREMENT_VERSION, provenance)
+    except Paused as paused:
+        return {"status": "paused", "step": paused.step}
     except (Exception, SystemExit) as error:  # a user's network may call sys.exit
         return attempt(
             "oom" if _is_out_of_memory(error) else "failed",
@@ -133,8 +156,9 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
             seconds=time.perf_counter() - clock,
         )
     with store.writing():
-        publish_record(store, run.id, "done", encoded)
-    return {"status": "done", "seconds": seconds}
+        publish_record(store, run.id, measurement.outcome, encoded)
+    shutil.rmtree(checkpoints, ignore_errors=True)  # nobody goes on from there any more
+    return {"status": measurement.outcome, "seconds": seconds}
 
 
 def main() -> None:
@@ -142,6 +166,7 @@ def main() -> None:
     _die_with_parent(int(sys.argv[1]))
     for number in DEAF_TO:
         signal.signal(number, signal.SIG_IGN)  # the supervisor decides; only SIGKILL ends a run from outside
+    signal.signal(PAUSE, _pause)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, DEAF_TO)
     channel = _own_stdout()
     for line in sys.stdin:

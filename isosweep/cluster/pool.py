@@ -14,12 +14,15 @@ from itertools import takewhile
 from pathlib import Path
 from types import FrameType
 
+from isosweep.cluster.process import Child
+from isosweep.cluster.profile import ProfileError
+from isosweep.cluster.snapshot import import_first
+from isosweep.cluster.supervisor import Supervisor
+from isosweep.cluster.task import TaskRef
 from isosweep.store.owner import this_process
+from isosweep.store.store import Store
 
-from .snapshot import import_first
-from .supervisor import Child, Supervisor, TaskRef
-
-__all__ = ["HEARTBEAT_SECONDS", "ended_like_an_interrupt", "run_pool", "slots"]
+__all__ = ["HEARTBEAT_SECONDS", "check_pool_device", "ended_like_an_interrupt", "run_pool", "slots"]
 
 HEARTBEAT_SECONDS = 30.0
 _CHILD_MEMORY = 1.5e9
@@ -39,6 +42,16 @@ def _gpus_here() -> list[str]:
         return []
     found = sum(line.startswith("GPU ") for line in listing.stdout.splitlines()) if listing.returncode == 0 else 0
     return [str(number) for number in range(found)]
+
+
+def check_pool_device(device: str) -> None:
+    """Refuse ``device: cuda`` where this process may use no GPU.
+
+    Raises:
+        ProfileError: it does.
+    """
+    if device == "cuda" and not _gpus_here():
+        raise ProfileError("device is cuda and this machine shows no GPU (nvidia-smi, CUDA_VISIBLE_DEVICES)")
 
 
 def slots(device: str, workers: int | None = None) -> list[dict[str, str]]:
@@ -107,7 +120,8 @@ def run_pool(
                     task = waiting.get_nowait()
                 except queue.Empty:
                     break
-                supervisor.work(task)
+                if supervisor.work(task) == "stopped":
+                    supervisor.end(Store(task.store), task)
         except BaseException as error:
             failures.append(error)
             stop.set()

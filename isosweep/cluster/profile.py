@@ -6,19 +6,26 @@ import os
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from isosweep.sweep.errors import nearest
 
-__all__ = ["Profile", "ProfileError", "load_profile", "slurm_seconds"]
+__all__ = ["Profile", "ProfileError", "check_device", "load_profile", "slurm_seconds"]
 
 # What isosweep says itself in every submission.
 _RESERVED = ("array", "job-name", "output", "error", "open-mode", "wrap", "signal", "requeue", "no-requeue")
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 _LONG_NAME = re.compile(r"[a-z][a-z0-9]+(-[a-z0-9]+)*")
 _DEFAULT_TIME = "01:00:00"
+# What sbatch itself takes from the environment, where the profile has no such option.
+_FROM_ENVIRONMENT = frozenset(
+    f"SBATCH_{name}"
+    for name in ("ACCOUNT", "CONSTRAINT", "PARTITION", "QOS", "RESERVATION", "WCKEY", "GRES", "EXCLUSIVE")
+)
+# Options by which a job asks for GPUs, or for all that a node has.
+_GPU_OPTIONS = ("gres", "gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", "exclusive")
 
 
 class ProfileError(Exception):
@@ -32,6 +39,8 @@ class Profile:
     Attributes:
         name: the profile's name.
         origin: the file it came from, or "built in".
+        origins: key, or option of sbatch, → where its value came from ("flag --sbatch", "environment SBATCH_ACCOUNT",
+            "project slurm/gpu.toml", "user …/gpu.toml"); what is not named is built in.
         device: "cpu", "cuda" or "auto" (a GPU where the job was given one).
         python: command that starts Python on a node (a container's, say); this interpreter if None.
         setup: shell lines before it; the job stops at the first that fails.
@@ -52,6 +61,22 @@ class Profile:
     runs_per_task: int | None = None
     signal_delay: int = 90
     sbatch: dict[str, str | int | bool] = field(default_factory=lambda: {"time": _DEFAULT_TIME, "cpus-per-task": 1})
+    origins: dict[str, str] = field(default_factory=dict, compare=False)
+
+    def origin_of(self, key: str) -> str:
+        """Where a value came from."""
+        return self.origins.get(key, "built in")
+
+    def values(self) -> dict[str, tuple[Any, str]]:
+        """Every value with its origin; sbatch's options as ``sbatch.NAME``, those of the environment too."""
+        own = {k: v for k, v in vars(self).items() if k in _TYPES and k != "sbatch"}
+        shown = {key: (list(v) if isinstance(v, tuple) else v, self.origin_of(key)) for key, v in own.items()}
+        shown |= {f"sbatch.{key}": (value, self.origin_of(key)) for key, value in self.sbatch.items()}
+        for name, value in sorted(os.environ.items()):
+            option = name.removeprefix("SBATCH_").lower().replace("_", "-")
+            if name in _FROM_ENVIRONMENT and option not in self.sbatch:
+                shown[f"sbatch.{option}"] = (value, f"environment {name}")
+        return shown
 
     @property
     def time_limit(self) -> float:
@@ -86,27 +111,28 @@ def slurm_seconds(text: str) -> float:
     return float(60 * (first or 0) + (second or 0))
 
 
-def _places(name: str) -> list[Path]:
+def _places() -> list[tuple[str, Path]]:
+    """Where a name is looked for, the weaker first."""
     user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "isosweep" / "profiles"
-    return [Path("slurm"), user]
+    return [("user", user), ("project", Path("slurm"))]
 
 
-def _find(name: str) -> Path:
+def _find(name: str) -> list[tuple[str, Path]]:
+    """The files of a profile, the weaker first, and what each is."""
     direct = Path(name)
     if name.endswith(".toml") or os.sep in name:
         if direct.is_file():
-            return direct
+            return [("file", direct)]
         raise ProfileError(f"no profile file {name}")
-    places = _places(name)
-    for place in places:
-        if (place / f"{name}.toml").is_file():
-            return place / f"{name}.toml"
-    known = sorted({p.stem for place in places if place.is_dir() for p in place.glob("*.toml")})
+    places = _places()
+    found = [(kind, place / f"{name}.toml") for kind, place in places if (place / f"{name}.toml").is_file()]
+    if found:
+        return found
+    known = sorted({p.stem for _, place in places if place.is_dir() for p in place.glob("*.toml")})
     near = nearest(name, known)
     hint = f"; did you mean {near!r}?" if near else f"; there are {', '.join(known)}" if known else ""
-    raise ProfileError(
-        f"no profile {name!r}: looked for {' and '.join(str(p / (name + '.toml')) for p in places)}{hint}"
-    )
+    looked = " and ".join(str(place / (name + ".toml")) for _, place in reversed(places))
+    raise ProfileError(f"no profile {name!r}: looked for {looked}{hint}")
 
 
 _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
@@ -155,42 +181,66 @@ def _check_sbatch(options: dict[str, Any], origin: str) -> None:
             slurm_seconds(str(value))
 
 
-def load_profile(name: str | None, overrides: Sequence[str] = ()) -> Profile:
-    """The profile of this name or file, `overrides` (``KEY=VALUE``, sbatch's options) laid over it; without a name,
-    one hour on one core.
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ProfileError(f"cannot read the profile {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path} is not TOML: {error}") from None
+    _check(raw, str(path))
+    _check_sbatch(raw.get("sbatch", {}), str(path))
+    return raw
 
-    A name is looked for in ``slurm/`` here, then in the user's configuration folder.
+
+def load_profile(name: str | None, overrides: Sequence[str] = (), device: str | None = None) -> Profile:
+    """The profile of this name or file, `overrides` (``KEY=VALUE``, sbatch's options) and `device` laid over it;
+    without a name, that of ISOSWEEP_PROFILE, else one hour on one core.
+
+    A name's values are those of the file in ``slurm/`` here, over those of the file in the user's configuration
+    folder, over what is built in.
 
     Raises:
         ProfileError: it does not exist, is not TOML, or has a key or a value that is not understood.
     """
-    if name is None:
-        profile = Profile("default", "built in")
-    else:
-        path = _find(name)
-        try:
-            raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ProfileError(f"cannot read the profile {path}: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ProfileError(f"{path} is not TOML: {error}") from None
-        _check(raw, str(path))
-        values = dict(raw)
-        values["setup"] = tuple(values.get("setup", ()))
-        sbatch = {"time": _DEFAULT_TIME, **values.pop("sbatch", {})}
-        _check_sbatch(sbatch, str(path))
-        profile = Profile(name=path.stem, origin=str(path), sbatch=sbatch, **values)
-    if overrides:
-        options: dict[str, str | int | bool] = dict(profile.sbatch)
-        for assignment in overrides:
-            key, equals, value = assignment.partition("=")
-            options[key.strip()] = value.strip() if equals else True
-        _check_sbatch(options, "--sbatch")
-        profile = replace(profile, sbatch=options)
+    name = name or os.environ.get("ISOSWEEP_PROFILE") or None
+    files = _find(name) if name is not None else []
+    values: dict[str, Any] = {}
+    sbatch: dict[str, str | int | bool] = {"time": _DEFAULT_TIME} if files else dict(Profile("", "").sbatch)
+    origins: dict[str, str] = {}
+    for kind, path in files:
+        raw = _read(path)
+        options = raw.pop("sbatch", {})
+        values |= raw
+        sbatch |= options
+        origins |= dict.fromkeys((*raw, *options), f"{kind} {path}")
+    if device is not None:
+        values["device"], origins["device"] = device, "flag --device"
+    for assignment in overrides:
+        key, equals, value = assignment.partition("=")
+        sbatch[key.strip()], origins[key.strip()] = (value.strip() if equals else True), "flag --sbatch"
+    _check_sbatch(sbatch, "--sbatch")
+    values["setup"] = tuple(values.get("setup", ()))
+    origin = " over ".join(str(path) for _, path in reversed(files)) or "built in"
+    profile = Profile(
+        name=files[-1][1].stem if files else "default", origin=origin, sbatch=sbatch, origins=origins, **values
+    )
     if profile.signal_delay >= profile.time_limit:
         raise ProfileError(
             f"{profile.origin}: signal_delay of {profile.signal_delay} s is not below the time limit of "
-            f"{profile.time_limit:g} s: "
-            "every job would be warned at its very start"
+            f"{profile.time_limit:g} s: every job would be warned at its very start"
         )
     return profile
+
+
+def check_device(profile: Profile) -> None:
+    """Refuse a profile that says ``device: cuda`` and asks Slurm for no GPU.
+
+    Raises:
+        ProfileError: it does.
+    """
+    if profile.device == "cuda" and not any(option in profile.sbatch for option in _GPU_OPTIONS):
+        raise ProfileError(
+            f"device is cuda ({profile.origin_of('device')}) and nothing in [sbatch] asks for a GPU: say "
+            'gres = "gpu:1", or device = "auto" where the partition itself gives one'
+        )

@@ -1,50 +1,64 @@
-"""Slurm: is it here, what does it allow, what is in the queue, and submission through submitit."""
+"""What Slurm says: is it here, what does it allow, what is in its queue, what became of jobs that have left it.
+
+Every question is one command with a time-out, and a question that was not answered is told from one that was answered
+with nothing.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
 import re
-import shlex
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-
-from .profile import Profile
-from .worker import SlurmTask
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 __all__ = [
+    "ENDED",
     "Queue",
     "Queued",
     "SchedulerSilent",
-    "SubmissionRefused",
+    "accounted",
     "cluster_name",
+    "configuration",
+    "has_accounting",
     "job_name",
     "largest_array",
     "queue_of_mine",
+    "say",
     "slurm_here",
-    "submit_array",
 ]
 
-_TIMEOUT = 30
+_TIMEOUT = 30.0
 _NOT_CONFIGURED = ("Could not establish a configuration source", "No such file or directory")
+
+# States in which a job will never run again. A job that Slurm is about to run again is shown as PENDING or REQUEUED.
+ENDED = frozenset(
+    [
+        "COMPLETED",
+        "CANCELLED",
+        "FAILED",
+        "TIMEOUT",
+        "NODE_FAIL",
+        "PREEMPTED",
+        "BOOT_FAIL",
+        "DEADLINE",
+        "OUT_OF_MEMORY",
+        "REVOKED",
+    ]
+)
 
 
 class SchedulerSilent(Exception):
-    """Slurm's controller did not answer, or not in time. Nothing is concluded from it."""
-
-
-class SubmissionRefused(Exception):
-    """sbatch refused an array; the message is its own."""
+    """Slurm's controller, or its accounting, did not answer, or not in time. Nothing is concluded from it."""
 
 
 @dataclass(frozen=True)
 class Queued:
-    """An array element in the queue: its job name, its index (0 for a job that is no array), Slurm's state and
-    reason.
+    """An array element as Slurm shows it: its job name, its index (0 for a job that is no array), Slurm's state and
+    reason, and when it is expected to start (seconds since the epoch by the controller's clock), if it is.
     """
 
     name: str
@@ -52,23 +66,47 @@ class Queued:
     job: str
     state: str
     reason: str
+    starts: float | None = None
 
 
 @dataclass(frozen=True)
 class Queue:
-    """A good listing of this user's jobs on one cluster, by (job name, index)."""
+    """A good listing of this user's jobs on one cluster, by (job name, index): those that may still run, and those
+    that have ended and are still known.
+    """
 
     cluster: str
     elements: dict[tuple[str, int], Queued]
+    ended: dict[tuple[str, int], Queued] = field(default_factory=dict)
 
 
-def _ask(*command: str) -> str:
-    # a filter that the user has set for squeue would hide living jobs
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("SQUEUE_")}
+def _timeout() -> float:
+    return float(os.environ.get("ISOSWEEP_SLURM_TIMEOUT", _TIMEOUT))
+
+
+def say(*command: str, timeout: float | None = None) -> str:
+    """What a command of Slurm's prints.
+
+    Raises:
+        SchedulerSilent: it fails, is not there, or takes longer than 30 s (or ISOSWEEP_SLURM_TIMEOUT seconds).
+    """
+    # a filter that the user has set for squeue or sacct would hide living jobs
+    hidden = ("SQUEUE_", "SACCT_", "SLURM_TIME_FORMAT")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
+    limit = timeout or _timeout()
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False, env=environment)
+        answer = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=limit,
+            check=False,
+            env=environment,
+        )
     except subprocess.TimeoutExpired:
-        raise SchedulerSilent(f"{command[0]} gave no answer within {_TIMEOUT} s") from None
+        raise SchedulerSilent(f"{command[0]} gave no answer within {limit:g} s") from None
     except OSError as error:
         raise SchedulerSilent(f"{command[0]} cannot be started: {error.strerror}") from None
     if answer.returncode != 0:
@@ -80,46 +118,52 @@ def _ask(*command: str) -> str:
 def slurm_here() -> bool:
     """Whether this machine belongs to a Slurm cluster: sbatch is on the PATH and Slurm finds its configuration.
 
-    Programs of Slurm that were never configured are no Slurm. A configured one whose controller is silent is an
-    error, not an absence.
+    Programs of Slurm that were never configured are no Slurm. A configured one whose controller is silent, or that
+    lacks srun, is an error, not an absence.
 
     Raises:
-        SchedulerSilent: it is configured, and does not answer.
+        SchedulerSilent: it is configured, and does not answer, or has no srun.
     """
-    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+    if shutil.which("sbatch") is None:
         return False
     try:
-        _ask("scontrol", "show", "config")
+        say("scontrol", "show", "config")
     except SchedulerSilent as error:
         if not os.environ.get("SLURM_CONF") and any(text in str(error) for text in _NOT_CONFIGURED):
             return False
         raise
+    if shutil.which("srun") is None:
+        raise SchedulerSilent("sbatch is here and srun is not, without which no job runs; use --local to run here")
     return True
 
 
 @functools.cache
-def _configuration() -> dict[str, str]:
-    lines = (line.partition("=") for line in _ask("scontrol", "show", "config").splitlines())
+def configuration() -> dict[str, str]:
+    """Slurm's configuration as its controller has it.
+
+    Raises:
+        SchedulerSilent: the controller did not answer.
+    """
+    lines = (line.partition("=") for line in say("scontrol", "show", "config").splitlines())
     return {key.strip(): value.strip() for key, _, value in lines}
 
 
 def cluster_name() -> str:
-    """The cluster that Slurm's commands speak to here.
-
-    Raises:
-        SchedulerSilent: the controller did not answer.
-    """
-    return _configuration().get("ClusterName", "")
+    """The cluster that Slurm's commands speak to here; raises `SchedulerSilent`."""
+    return configuration().get("ClusterName", "")
 
 
 def largest_array() -> int:
-    """How many elements an array may have (MaxArraySize, which is one more than the highest index allowed).
-
-    Raises:
-        SchedulerSilent: the controller did not answer.
+    """How many elements an array may have (MaxArraySize, which is one more than the highest index allowed); raises
+    `SchedulerSilent`.
     """
-    found = re.match(r"\d+", _configuration().get("MaxArraySize", ""))
+    found = re.match(r"\d+", configuration().get("MaxArraySize", ""))
     return max(1, int(found[0])) if found else 1000
+
+
+def has_accounting() -> bool:
+    """Whether the cluster keeps accounts, which sacct reads; raises `SchedulerSilent`."""
+    return "slurmdbd" in configuration().get("AccountingStorageType", "")
 
 
 def job_name(token: str, array: int) -> str:
@@ -127,111 +171,51 @@ def job_name(token: str, array: int) -> str:
     return f"isosweep-{token}-{array}"
 
 
+def _seconds(text: str) -> float | None:
+    try:
+        return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+    except (ValueError, OverflowError):
+        return None  # N/A
+
+
 def queue_of_mine() -> Queue:
-    """Every job of this user that may still run, in hidden partitions too: one squeue.
+    """Every job of this user that Slurm still knows, in hidden partitions too: one squeue.
 
     Raises:
         SchedulerSilent: no good listing was to be had.
     """
-    found = {}
-    for line in _ask("squeue", "--me", "-a", "-h", "-r", "-t", "all", "-o", "%j|%K|%i|%T|%r").splitlines():
+    living: dict[tuple[str, int], Queued] = {}
+    ended: dict[tuple[str, int], Queued] = {}
+    for line in say("squeue", "--me", "-a", "-h", "-r", "-t", "all", "-o", "%j|%K|%i|%T|%S|%r").splitlines():
         name, _, rest = line.partition("|")
-        index, job, state, reason = (rest.split("|", 3) + [""] * 4)[:4]
-        if state in _GONE:
+        if not name.startswith("isosweep-"):
             continue
+        index, job, state, start, reason = (rest.split("|", 4) + [""] * 5)[:5]
         number = int(index) if index.isdigit() else 0
-        found[name, number] = Queued(name, number, job, state, reason)
-    return Queue(cluster_name(), found)
+        one = Queued(name, number, job, state, reason, _seconds(start))
+        # of two jobs of one name and index, which a submission repeated by sbatch itself may leave, the living counts
+        (ended if state in ENDED else living)[name, number] = one
+    return Queue(cluster_name(), living, {key: one for key, one in ended.items() if key not in living})
 
 
-# States in which a job that squeue still shows will never run again.
-_GONE = frozenset(
-    {
-        "COMPLETED",
-        "CANCELLED",
-        "FAILED",
-        "TIMEOUT",
-        "NODE_FAIL",
-        "PREEMPTED",
-        "BOOT_FAIL",
-        "DEADLINE",
-        "OUT_OF_MEMORY",
-        "REVOKED",
-    }
-)
-
-
-@contextmanager
-def _submission_environment(options: Iterable[str]) -> Iterator[None]:
-    """Hide what would win over the batch script: a surrounding job's SLURM_* variables (its limits and CPU binding),
-    and SBATCH_* of what isosweep or the profile's `options` say. SLURM_CONF stays, it says which cluster; so does an
-    SBATCH_ACCOUNT, say, where the profile has none.
-    """
-    ours = {"SBATCH_" + name.upper().replace("-", "_") for name in (*_OURS, *options)}
-    hidden = {
-        name: os.environ.pop(name)
-        for name in list(os.environ)
-        if (name.startswith(("SLURM_", "SRUN_")) and name != "SLURM_CONF") or name in ours
-    }
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
-
-
-# As sbatch names their variables: what every submission says itself.
-_OURS = (
-    "array-inx",
-    "job-name",
-    "timelimit",
-    "output",
-    "error",
-    "open-mode",
-    "signal",
-    "requeue",
-    "no-requeue",
-    "wait",
-    "ignore-pbs",
-)
-
-
-def submit_array(profile: Profile, folder: Path, name: str, tasks: Sequence[SlurmTask]) -> str:
-    """Submit one array, an element for each task in order, and return its job id.
+def accounted(names: Collection[str], since: float) -> dict[tuple[str, int], Queued]:
+    """What Slurm's accounts say of jobs of these names, begun at `since` (seconds since the epoch) or later, that have
+    ended: one sacct.
 
     Raises:
-        SubmissionRefused: with what sbatch said.
+        SchedulerSilent: no good answer was to be had.
     """
-    import submitit
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
-
-    options = dict(profile.sbatch)
-    wckey = options.pop("wckey", None)
-    with _submission_environment(options):
-        executor = submitit.SlurmExecutor(folder=folder, python=profile.python)
-        executor.update_parameters(
-            job_name=name,
-            array_parallelism=profile.array_parallelism,
-            signal_delay_s=profile.signal_delay,
-            wckey=wckey,
-            setup=["set -e", *profile.setup, *_imports(tasks[0])],
-            additional_parameters={**options, "requeue": True},  # the profile's time among them
-        )
-        try:
-            if len(tasks) == 1:
-                return str(executor.submit(tasks[0]).job_id)
-            jobs = executor.map_array(_call, tasks)
-        except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError, OSError) as error:
-            raise SubmissionRefused(" ".join(str(error).split())) from None
-    return str(jobs[0].job_id).partition("_")[0]
-
-
-def _imports(task: SlurmTask) -> list[str]:
-    """Shell lines that let the job import the launch's snapshot: not the working folder, nor the checkout."""
-    lines = ["export PYTHONSAFEPATH=1"]
-    if task.task.code is not None:
-        lines.append(f'export PYTHONPATH={shlex.quote(task.task.code)}"${{PYTHONPATH:+:$PYTHONPATH}}"')
-    return lines
-
-
-def _call(task: SlurmTask) -> str:
-    return task()
+    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since - 86400))  # clocks differ
+    text = say(
+        *("sacct", "-X", "-n", "-P", "--starttime", start, "--name", ",".join(sorted(names))),
+        *("--format", "JobName%200,JobID%60,State%60"),
+    )
+    found: dict[tuple[str, int], Queued] = {}
+    for line in text.splitlines():
+        name, job, state = (line.split("|") + [""] * 3)[:3]
+        state = state.split()[0] if state.split() else ""  # CANCELLED by 1000
+        index = job.partition("_")[2]
+        if state in ENDED and (index.isdigit() or "_" not in job):
+            number = int(index) if index else 0
+            found[name, number] = Queued(name, number, job, state, "")
+    return found

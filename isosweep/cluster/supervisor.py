@@ -1,7 +1,7 @@
-"""Carries out tasks: claims one, hands its runs to a child process, and sees that nothing is lost whatever the child
-does.
+"""The supervisor of a task, on a node and in the local pool alike: claims it, hands its runs to a child, notes how
+they end.
 
-The child lives on from run to run and from task to task, so that imports are paid once. If it dies (out of memory, a
+It never imports torch. The child lives on from run to run, so that imports are paid once. If it dies (out of memory, a
 segmentation fault), that is a failed attempt of the run in hand; a new child takes the next.
 """
 
@@ -9,170 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import select
-import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from isosweep.cluster.child import DEAF_TO
+from isosweep.cluster.process import Child
+from isosweep.cluster.task import TaskRef
 from isosweep.store.attempts import attempts_of, publish_attempt
-from isosweep.store.claims import Entry, append, followed, last_entry
+from isosweep.store.claims import HOLDING, Entry, append, entries_of, followed, last_entry
 from isosweep.store.launches import read_task
 from isosweep.store.records import has_record
 from isosweep.store.store import Store, StoreError
 from isosweep.sweep.settings import Run, to_json
 
-__all__ = ["Child", "Supervisor", "TaskRef"]
+__all__ = ["Supervisor"]
 
-_ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    "PYTHONSAFEPATH": "1",
-    "PYTHONHASHSEED": "0",  # the order of sets of names, which a user's network may draw in
-}
-
-
-@dataclass(frozen=True)
-class TaskRef:
-    """A task of a launch, and how its runs are to be computed.
-
-    Attributes:
-        device: "cpu", "cuda" or "auto".
-        folder: where a user's own module is imported from.
-        about: what every record of the task notes.
-        code: the snapshot that isosweep is imported from; None for an installed one.
-        expects: the code id and the versions at the launch; a process that differs computes nothing.
-    """
-
-    store: str
-    launch: int
-    token: str
-    task: int
-    device: str = "cpu"
-    folder: str | None = None
-    about: dict[str, Any] = field(default_factory=dict)
-    code: str | None = None
-    expects: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """token-number, as attempts and records name it."""
-        return f"{self.token}-{self.task}"
-
-
-def _oom_kills() -> int:
-    """How many processes the kernel has killed in this cgroup for want of memory; 0 where that cannot be read."""
-    try:
-        group = Path("/proc/self/cgroup").read_text().strip().rpartition(":")[2]
-        events = Path("/sys/fs/cgroup" + group + "/memory.events").read_text()
-        return int(dict(line.split() for line in events.splitlines())["oom_kill"])
-    except (OSError, ValueError, KeyError):
-        return 0
-
-
-# An idle child has nothing to do but leave; threads of a user's network may keep it from that.
-_FAREWELL_SECONDS = 20.0
-
-
-class Child:
-    """A process of `isosweep.cluster.child`, started when first needed and again after it has died."""
-
-    def __init__(self, environment: dict[str, str] | None = None, log: IO[bytes] | int | None = None):
-        self._environment = {**os.environ, **_ONE_THREAD, **(environment or {})}
-        self._log = log
-        self._process: subprocess.Popen[str] | None = None
-        self._lock = threading.Lock()
-        self._killed = False
-
-    def _start(self) -> subprocess.Popen[str] | None:
-        """The process; None after `kill`. A group of its own keeps a terminal's Ctrl-C from it: its supervisor
-        decides.
-        """
-        with self._lock:
-            if self._killed:
-                return None
-            if self._process is None or self._process.poll() is not None:
-                # Until it is in its own group and ignores them, the child has these signals blocked, by inheritance.
-                before = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
-                try:
-                    self._process = subprocess.Popen(
-                        [sys.executable, "-m", "isosweep.cluster.child", str(os.getpid())],
-                        stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE,
-                        stderr=self._log,
-                        text=True,
-                        bufsize=1,
-                        env=self._environment,
-                        process_group=0,
-                    )
-                finally:
-                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            return self._process
-
-    def carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Send one run and wait for the reply; if the process dies instead, the reply says how."""
-        process = self._start()
-        if process is None:
-            return {"status": "failed", "died": True, "cause": "the process was ended by its supervisor"}
-        assert process.stdin is not None
-        assert process.stdout is not None
-        kills = _oom_kills()
-        try:
-            process.stdin.write(json.dumps(order) + "\n")
-            process.stdin.flush()
-            # A process forked by a user's network may keep the pipe open after the child has died.
-            while not select.select([process.stdout], [], [], 1.0)[0] and process.poll() is None:
-                pass
-            line = process.stdout.readline() if select.select([process.stdout], [], [], 0)[0] else ""
-        except BrokenPipeError:
-            line = ""
-        if line.endswith("\n"):
-            reply: dict[str, Any] = json.loads(line)
-            return reply
-        code = process.wait()
-        self._process = None
-        if code == -signal.SIGKILL and _oom_kills() > kills:
-            return {
-                "status": "oom",
-                "died": True,
-                "cause": "the process was killed for want of memory (cgroup's limit)",
-            }
-        if code < 0:
-            name = signal.Signals(-code).name
-            hint = ": out of memory, most likely" if code == -signal.SIGKILL else ""
-            return {"status": "failed", "died": True, "cause": f"the process died of {name}{hint}"}
-        return {"status": "failed", "died": True, "cause": f"the process ended with exit code {code}: see its output"}
-
-    def kill(self) -> None:
-        """End the process now; the run in hand is not recorded."""
-        with self._lock:
-            self._killed = True
-            if self._process is not None and self._process.poll() is None:
-                self._process.kill()
-
-    def close(self) -> None:
-        """Let the process, idle now, end; one that does not is killed."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        try:
-            process.wait(_FAREWELL_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+# A job that dies so often without a word, each time with the same run first in line, is not given that run again.
+_SILENT_DEATHS = 2
+# What an estimate of a run's time is multiplied with before it is held against the time that is left.
+_MARGIN = 1.1
 
 
 class Supervisor:
@@ -181,8 +37,10 @@ class Supervisor:
     Args:
         child: computes.
         owner: who claims: a Slurm job with its restart count, or a local process.
-        stop: set from another thread to end after the run in hand.
+        stop: set from another thread, or a signal handler, to end after the run in hand.
         progress: called with (run id, status) after each run.
+        until: no run but a job's first is started that would end later than this (`time.monotonic`).
+        returns: a stop means that the job comes back, and is noted in the store as soon as it is seen.
     """
 
     def __init__(
@@ -191,80 +49,166 @@ class Supervisor:
         owner: dict[str, Any],
         stop: threading.Event | None = None,
         progress: Callable[[str, str], None] | None = None,
+        until: float | None = None,
+        returns: bool = False,
     ):
-        self.child, self.owner = child, owner
+        self.child, self.owner, self.until, self.returns = child, owner, until, returns
         self.stop = stop or threading.Event()
         self.progress = progress or (lambda run, status: None)
         self.in_hand: Run | None = None
         self.started = 0
+        self.paused_at: int | None = None
+        self.returned = False
+        self._claim: Entry | None = None
+        self._spent = self._expected = 0.0
 
-    def claim(self, store: Store, task: TaskRef) -> Entry | None:
+    def claim(self, store: Store, task: TaskRef, runs: Sequence[Run]) -> Entry | None:
         """Take the task; None if it has ended, was given up, or is another's.
 
-        The same Slurm job with a higher restart count takes over from its former self.
+        The same Slurm job with a higher restart count takes over from its former self. If that has died without a word
+        time and again over one run, the run has failed.
         """
         last = last_entry(store, task.token, task.task)
         if last is not None:
-            same = (
-                last.kind == "claim"
-                and last.owner.get("job") is not None
-                and last.owner.get("job") == self.owner.get("job")
-            )
+            same = last.kind in HOLDING and last.owner.get("job") is not None
+            same = same and last.owner.get("job") == self.owner.get("job")
             if not same or int(last.owner.get("restart", 0)) >= int(self.owner.get("restart", 0)):
                 return None
-        return append(store, task.token, task.task, last, "claim", self.owner)
+        left = [run for run in runs if not _tried(store, run, task)]
+        self._claim = claim = append(store, task.token, task.task, last, "claim", {**self.owner, "left": len(left)})
+        if claim is not None and last is not None and left and _died(store, task, len(left)) >= _SILENT_DEATHS:
+            cause = f"its job has died {_SILENT_DEATHS} times with this run in hand, without a word"
+            publish_attempt(store, left[0].id, "failed", cause, task.name, **task.about)
+        return claim
 
-    def work(self, task: TaskRef) -> bool:
-        """Claim the task and do its runs in order, leaving out those that are recorded or that this task has tried;
-        True if it was ours. It stops before the next run where the task has been given up or taken over meanwhile.
+    def work(self, task: TaskRef) -> str:
+        """Claim the task and do its runs in order, leaving out those that are recorded or that this task has tried.
+
+        "done" if it is through; "not ours"; "given up" where somebody else decided so meanwhile; "out of time" where
+        the next run would not end in what is left of the wall time; "stopped" where `stop` was set or the run in hand
+        paused. After the last two it is still ours: `end` it, or `give_back` it.
 
         Raises:
             StoreError: the store takes no more files; the task is not ended, so that its runs count as held until it
                 is given up.
         """
         store = Store(task.store)
+        runs = read_task(store, task.launch, task.task)
         with store.writing():
-            claim = self.claim(store, task)
+            claim = self.claim(store, task, runs)
         if claim is None:
-            return False
-        for run in read_task(store, task.launch, task.task):
-            if self.stop.is_set() or followed(store, task.token, task.task, claim):
-                break
-            if has_record(store, run.id) or any(a.task == task.name for a in attempts_of(store, run.id)):
+            return "not ours"
+        for place, run in enumerate(runs):
+            assert self._claim is not None
+            if followed(store, task.token, task.task, self._claim):
+                return "given up"
+            if self.stop.is_set():
+                return "stopped"
+            if _tried(store, run, task):
                 self.progress(run.id, "skipped")
                 continue
+            expected = task.seconds[place] if task.seconds else 0.0
+            if not self._fits(expected):
+                return "out of time"
             self.in_hand = run
-            reply = self.child.carry_out(
-                {
-                    "store": task.store,
-                    "run": json.loads(to_json(run)),
-                    "device": task.device,
-                    "folder": task.folder,
-                    "task": task.name,
-                    "about": task.about,
-                    "expects": task.expects,
-                }
-            )
-            self.started += 1
-            if self.stop.is_set() and reply.get("died"):
-                break  # we killed it
-            if reply["status"] == "store":
-                raise StoreError(reply["cause"])
-            if reply.get("died") and has_record(store, run.id):
-                reply["status"] = "done"
-            elif reply.get("died"):
-                details = {"traceback": reply["traceback"]} if "traceback" in reply else {}
-                with store.writing():
-                    publish_attempt(store, run.id, reply["status"], reply["cause"], task.name, **details, **task.about)
+            began = time.monotonic()
+            status = self._carry_out(store, task, run)
+            if status in ("stopped", "paused"):
+                self.progress(run.id, "paused" if status == "paused" else "given back")
+                return "stopped"
+            self._spent += time.monotonic() - began
+            self._expected += expected
             self.in_hand = None
-            self.progress(run.id, reply["status"])
-            if reply["status"] == "environment_changed":
+            self.progress(run.id, status)
+            if status == "environment_changed":
                 break  # every other run of the task would find the same
-        self.in_hand = None
-        self.end(store, task, claim)
+        with store.writing():
+            self.end(store, task)
+        return "done"
+
+    def _fits(self, expected: float) -> bool:
+        """Whether a run can be started: the job's first always; any other if it should end in time, by the pace of
+        those before it.
+        """
+        if self.until is None or not self.started:
+            return True
+        pace = self._spent / self._expected if self._expected > 0 else 1.0
+        estimate = expected * pace if expected > 0 else self._spent / self.started
+        return time.monotonic() + _MARGIN * estimate <= self.until
+
+    def _carry_out(self, store: Store, task: TaskRef, run: Run) -> str:
+        """Have the child compute a run, and note what the child could not: that it died."""
+        reply = self.child.carry_out(
+            {
+                "store": task.store,
+                "run": json.loads(to_json(run)),
+                "device": task.device,
+                "folder": task.folder,
+                "task": task.name,
+                "about": task.about,
+                "expects": task.expects,
+            },
+            lambda: self._note(store, task),
+        )
+        status = str(reply["status"])
+        if status == "paused":
+            self.paused_at = int(reply["step"])
+            return status
+        if reply.get("died") and has_record(store, run.id):
+            return "done"
+        if reply.get("died") and self.stop.is_set():
+            return "stopped"  # we ended it
+        self.started += 1
+        if status == "store":
+            raise StoreError(reply["cause"])
+        if reply.get("died"):
+            details = {"traceback": reply["traceback"]} if "traceback" in reply else {}
+            with store.writing():
+                publish_attempt(store, run.id, status, reply["cause"], task.name, **details, **task.about)
+        return status
+
+    def _note(self, store: Store, task: TaskRef) -> None:
+        """Say early that the job will be back: told to go, it may have no time to say so later, and would seem to have
+        died of the run in hand.
+        """
+        if self.returns and self.stop.is_set() and not self.returned:
+            with contextlib.suppress(OSError):
+                self.give_back(store, task)
+
+    def through(self, store: Store, task: TaskRef) -> bool:
+        """Whether nothing is left to do of the task."""
+        return all(_tried(store, run, task) for run in read_task(store, task.launch, task.task))
+
+    def end(self, store: Store, task: TaskRef) -> None:
+        """Let go of a task: what it has not done is free."""
+        append(store, task.token, task.task, self._claim, "end", self.owner)
+
+    def give_back(self, store: Store, task: TaskRef) -> bool:
+        """Note that the job goes back into the queue with its task, and how far the run in hand is; False if it cannot
+        be any further than the last time, and so would come back for ever.
+        """
+        run, step = (self.in_hand.id if self.in_hand else None), self.paused_at
+        noted = (e.owner for e in entries_of(store, task.token, task.task) if e.kind == "return")
+        steps = [owner["step"] for owner in noted if owner["run"] == run and owner["step"] is not None]
+        if step is not None and steps and steps[-1] >= step:
+            return False
+        if not self.returned or step is not None:
+            note = {**self.owner, "run": run, "step": step}
+            self._claim = append(store, task.token, task.task, self._claim, "return", note) or self._claim
+            self.returned = True
         return True
 
-    def end(self, store: Store, task: TaskRef, claim: Entry) -> None:
-        """Let go of a task: what it has not done is free."""
-        with store.writing():
-            append(store, task.token, task.task, claim, "end", self.owner)
+
+def _tried(store: Store, run: Run, task: TaskRef) -> bool:
+    """Whether the run has a record, or this task has made an attempt at it."""
+    return has_record(store, run.id) or any(a.task == task.name for a in attempts_of(store, run.id))
+
+
+def _died(store: Store, task: TaskRef, left: int) -> int:
+    """How many claims in a row before the present one ended neither in a return nor with fewer runs left."""
+    deaths = 0
+    for entry in reversed(entries_of(store, task.token, task.task)[:-1]):
+        if entry.kind != "claim" or entry.owner.get("left") != left:
+            break
+        deaths += 1
+    return deaths

@@ -12,13 +12,13 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isosweep.cluster.pool import ended_like_an_interrupt, run_pool, slots
-from isosweep.cluster.profile import Profile
+from isosweep.cluster.pool import check_pool_device, ended_like_an_interrupt, run_pool, slots
+from isosweep.cluster.profile import Profile, check_device
 from isosweep.cluster.slurm import (
     Queue,
     SchedulerSilent,
@@ -26,14 +26,15 @@ from isosweep.cluster.slurm import (
     job_name,
     largest_array,
     queue_of_mine,
-    submit_array,
 )
 from isosweep.cluster.snapshot import Snapshot, freeze, modules_folder, versions
+from isosweep.cluster.submit import check_submission, submit_array
 from isosweep.cluster.task import TaskRef
 from isosweep.cluster.worker import SlurmTask
-from isosweep.launching.cost import run_seconds
+from isosweep.launching.cost import Cost, fit
+from isosweep.launching.inquiry import Inquiry
 from isosweep.launching.plan import Plan, pack, split_arrays
-from isosweep.launching.reap import give_up, survey
+from isosweep.launching.reap import give_up, reap, survey
 from isosweep.store.claims import entries_of_launch
 from isosweep.store.launches import Launch, close_launch, launch_path, list_numbers, publish_launch
 from isosweep.store.owner import this_process
@@ -63,14 +64,16 @@ class Older:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a launch would do: the plan, and what it leaves alone."""
+    """What a launch would do: the plan, and what it leaves alone; `given_up` counts dead tasks by what was said of
+    them.
+    """
 
     plan: Plan
     states: dict[str, RunState]
     taken: Counter[str]
     skipped: Counter[str]
     older: tuple[Older, ...] = ()
-    given_up: int = 0
+    given_up: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -83,6 +86,7 @@ class Launcher:
         where: a condition on a run's columns.
         one_per_shape: take one run of each shape (the cheapest of each network kind), to try the queue.
         workers: of the local pool (None: one a GPU, or one a core).
+        cost: of runs (None: fitted from the store's records at the first look).
         frozen: the code to compute with (None: what is imported here, frozen when the plan is published).
     """
 
@@ -98,8 +102,10 @@ class Launcher:
     workers: int | None = None
     command: str = ""
     frozen: Snapshot | None = None
+    cost: Cost | None = None
     _slots: list[dict[str, str]] = field(default_factory=list)
     _code: Snapshot | None = None
+    _seconds: list[tuple[float, ...]] = field(default_factory=list)
 
     def propose(self, *, give_up_dead: bool = False) -> Proposal:
         """Look at the store and plan what is to be done. Writes nothing, unless dead tasks are to be given up; else
@@ -109,30 +115,34 @@ class Launcher:
             SchedulerSilent: runs of this sweep are held by tasks on Slurm, which does not answer.
         """
         runs = self.sweep.runs()
-        picture, _, dead = survey(self.store, self._queue)
-        given_up = 0
+        picture, _, dead = survey(self.store, self._queue, Inquiry())
+        given_up: Counter[str] = Counter()
         if give_up_dead:
             with self.store.writing():
-                given_up = sum(give_up(self.store, task, why) for task, why in dead)
+                given_up.update(one.why for one in dead if reap(self.store, picture, one))
                 if dead:
                     picture = look(self.store)
                 for number, void in picture.closable.items():
                     close_launch(self.store, number, void)
         else:
-            picture.let_go([task for task, _ in dead])
+            for one in dead:
+                picture.let_go(one.task, one.in_hand, one.others, one.why)
         states = picture.states(run.id for run in runs)
         wanted = [
             run
             for run in runs
             if states[run.id].status in self.only and (self.where is None or self.where(run.columns))
         ]
+        if self.cost is None:
+            self.cost = fit(self.store, picture.records, self.profile.device)
         if self.one_per_shape:
-            wanted = _one_per_shape(wanted)
+            wanted = _one_per_shape(wanted, self.cost)
         wanted = wanted[: self.limit] if self.limit is not None else wanted
         taken = Counter(states[run.id].status for run in wanted)
         skipped = Counter(state.status for state in states.values())
         skipped.subtract(taken)
-        return Proposal(self._plan(wanted), states, taken, +skipped, self._older(picture, runs), given_up)
+        plan = self._plan(wanted, {run.id for run in wanted if _suspect(states[run.id])})
+        return Proposal(plan, states, taken, +skipped, self._older(picture, runs), given_up)
 
     def _queue(self, picture: Picture) -> Queue | None:
         if not any(task.launch.about["backend"] == "slurm" for task in picture.open_tasks):
@@ -145,17 +155,35 @@ class Launcher:
                 raise
             return None
 
-    def _plan(self, runs: Sequence[Run]) -> Plan:
+    def _plan(self, runs: Sequence[Run], alone: Collection[str]) -> Plan:
+        assert self.cost is not None
         if not runs:
-            return Plan((), ())
-        per_task = self.runs_per_task or self.profile.runs_per_task
+            return Plan((), (), self.cost)
+        per_task, cost = self.runs_per_task or self.profile.runs_per_task, self.cost.seconds
         if self.backend == "local":
-            seconds = sum(map(run_seconds, runs))
+            seconds = sum(map(cost, runs))
             target = max(_LOCAL_SHORTEST_TASK, seconds / (_LOCAL_TASKS_PER_SLOT * len(self._pool_slots())))
-            tasks = pack(runs, target_seconds=target, runs_per_task=per_task)
-            return Plan(tasks, (len(tasks),))
-        tasks = pack(runs, target_seconds=self.profile.target_seconds, runs_per_task=per_task)
-        return Plan(tasks, split_arrays(len(tasks), largest_array()))
+            tasks = pack(runs, target_seconds=target, runs_per_task=per_task, cost=cost, alone=alone)
+            return Plan(tasks, (len(tasks),), self.cost)
+        target = self.profile.target_seconds
+        tasks = pack(runs, target_seconds=target, runs_per_task=per_task, cost=cost, alone=alone)
+        return Plan(tasks, split_arrays(len(tasks), largest_array()), self.cost)
+
+    def check(self, plan: Plan) -> None:
+        """Have everything that a submission could be refused for looked at, before anything is written.
+
+        Raises:
+            ProfileError: the profile asks for a GPU where there is none, or does not ask for one.
+            SubmissionRefused: sbatch would refuse.
+            SchedulerSilent: Slurm does not answer.
+        """
+        if not plan.tasks:
+            return
+        if self.backend == "local":
+            check_pool_device(self.profile.device)
+            return
+        check_device(self.profile)
+        check_submission(self.profile, self.store.jobs / "check", plan.arrays[0])
 
     def _pool_slots(self) -> list[dict[str, str]]:
         if not self._slots:
@@ -177,6 +205,7 @@ class Launcher:
 
         Raises:
             SchedulerSilent: see `propose`.
+            ProfileError, SubmissionRefused: see `check`.
             StoreError: the store cannot be written.
             SnapshotError: a user's own module is not what the sweep was planned with.
         """
@@ -185,6 +214,7 @@ class Launcher:
             proposal = self.propose(give_up_dead=True)
             if not proposal.plan.tasks:
                 return proposal, None
+            self.check(proposal.plan)
             with self.store.writing():
                 self._code = self.frozen or freeze(
                     self.store, self.sweep.runs(), Path(self.sweep.file).absolute().parent
@@ -199,12 +229,16 @@ class Launcher:
                 "owner": this_process().to_dict(),
                 "folder": self._code.modules,
                 "profile": self.profile.name,
+                "time_limit": self.profile.time_limit if self.backend == "slurm" else None,
+                "seconds_per_operation": proposal.plan.cost.seconds_per_operation,
+                "seconds_unknown": proposal.plan.cost.seconds_unknown,
                 "command": self.command,
                 "at": time.time(),
             }
             with self.store.writing():
                 launch = publish_launch(self.store, number, token, proposal.plan.tasks, about)
             if launch is not None:
+                self._seconds = [tuple(map(proposal.plan.cost.seconds, task)) for task in proposal.plan.tasks]
                 return proposal, launch
 
     def _refs(self, launch: Launch) -> list[TaskRef]:
@@ -227,6 +261,7 @@ class Launcher:
                 about,
                 self._code.folder,
                 expects,
+                self._seconds[task],
             )
             for task in range(len(launch.tasks))
         ]
@@ -287,10 +322,17 @@ class Launcher:
                 give_up(self.store, OpenTask(launch, task, entry), why)
 
 
-def _one_per_shape(runs: Sequence[Run]) -> list[Run]:
-    """The first run of each shape: runs that differ in gain, bias or seed alone have one shape."""
+def _one_per_shape(runs: Sequence[Run], cost: Cost) -> list[Run]:
+    """The cheapest run of each shape: runs that differ in gain, bias or seed alone have one shape."""
+    skip = ("gain", "gain_rule", "bias_std", "q_star", "seed", "data_scale")
     shapes: dict[tuple[Any, ...], Run] = {}
     for run in runs:
-        skip = ("gain", "gain_rule", "bias_std", "q_star", "seed", "data_scale")
-        shapes.setdefault(tuple((k, v) for k, v in run.columns.items() if k not in skip), run)
+        shape = tuple((k, v) for k, v in run.columns.items() if k not in skip)
+        if shape not in shapes or cost.seconds(run) < cost.seconds(shapes[shape]):
+            shapes[shape] = run
     return list(shapes.values())
+
+
+def _suspect(state: RunState) -> bool:
+    """Whether the run's last attempt took its task along, so that it had better be alone in the next."""
+    return bool(state.attempts) and state.attempts[-1].outcome in ("lost", "node_failed", "oom")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from isosweep.launching.cost import record_bytes, run_seconds
+from isosweep.launching.cost import BUILT_IN, Cost, record_bytes
 from isosweep.sweep.settings import Run
 
 __all__ = ["Plan", "pack", "split_arrays"]
@@ -20,11 +20,12 @@ _FILES_PER_TASK = 6
 @dataclass(frozen=True)
 class Plan:
     """Tasks, each the runs that one worker does in that order; `arrays` are the numbers of tasks of the job arrays,
-    in order.
+    in order; `cost` is what it was made by.
     """
 
     tasks: tuple[tuple[Run, ...], ...]
     arrays: tuple[int, ...]
+    cost: Cost = BUILT_IN
 
     @property
     def runs(self) -> int:
@@ -34,12 +35,12 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Seconds of all runs on one core or GPU each, as planned."""
-        return sum(run_seconds(run) for task in self.tasks for run in task)
+        return sum(self.cost.seconds(run) for task in self.tasks for run in task)
 
     @property
     def longest(self) -> float:
         """Seconds of the longest task."""
-        return max((sum(map(run_seconds, task)) for task in self.tasks), default=0.0)
+        return max((sum(map(self.cost.seconds, task)) for task in self.tasks), default=0.0)
 
     @property
     def bytes(self) -> int:
@@ -57,14 +58,21 @@ def pack(
     *,
     target_seconds: float | None = None,
     runs_per_task: int | None = None,
-    cost: Callable[[Run], float] = run_seconds,
+    cost: Callable[[Run], float] = BUILT_IN.seconds,
+    alone: Collection[str] = (),
 ) -> tuple[tuple[Run, ...], ...]:
     """Put every run into exactly one task, longest runs first, tasks near `target_seconds` or of at most
     `runs_per_task`.
 
     The longest run goes to the emptiest task (Graham 1969: no task is longer than 4/3 of the best possible, or than
-    its longest run). The result does not depend on the order of `runs`.
+    its longest run). The result does not depend on the order of `runs`. Runs of the ids in `alone` get a task each,
+    after the others.
     """
+    single = sorted((run for run in runs if run.id in alone), key=lambda run: run.id)
+    if single:
+        others = [run for run in runs if run.id not in alone]
+        packed = pack(others, target_seconds=target_seconds, runs_per_task=runs_per_task, cost=cost)
+        return (*packed, *((run,) for run in single))
     if not runs:
         return ()
     order = sorted(((cost(run), run) for run in runs), key=lambda pair: (-pair[0], pair[1].id))

@@ -16,8 +16,8 @@ from .store import Store
 
 __all__ = ["OUTCOMES", "Attempt", "attempts_of", "list_attempts", "publish_attempt", "read_attempt"]
 
-# failed: an exception or a dead process; the others say what ended the attempt.
-OUTCOMES = ("failed", "oom", "timeout", "cancelled", "preempted", "node_failed", "environment_changed")
+# failed: an exception or a dead process; lost: its task died and nobody knows of what; the others say what ended it.
+OUTCOMES = ("failed", "oom", "timeout", "cancelled", "preempted", "node_failed", "environment_changed", "lost")
 
 
 @dataclass(frozen=True)

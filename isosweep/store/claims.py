@@ -1,8 +1,9 @@
 """Who holds a task: a row of entries, each published under the next free number, the last of which counts.
 
-An entry is a *claim* (a worker holds the task), an *end* (it is through), or a *void* (nobody holds it and nobody may
-take it any more). A worker leaves a task whose last entry is an end or a void, so a task that was given up stays
-given up, however late its job starts.
+An entry is a *claim* (a worker holds the task), a *return* (it gave the task back to the queue, from where the same
+job will take it up again), an *end* (it is through), or a *void* (nobody holds it and nobody may take it any more). A
+worker leaves a task whose last entry is an end or a void, so a task that was given up stays given up, however late its
+job starts.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import Any
 from .publish import publish
 from .store import Store
 
-__all__ = ["Entry", "append", "entries_of_launch", "followed", "last_entry"]
+__all__ = ["HOLDING", "Entry", "append", "entries_of", "entries_of_launch", "followed", "last_entry"]
 
-_KINDS = ("claim", "end", "void")
+_KINDS = ("claim", "return", "end", "void")
+# Kinds of a last entry after which the task is still somebody's.
+HOLDING = ("claim", "return")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ def last_entry(store: Store, token: str, task: int) -> Entry | None:
     """The entry that counts; None for a task nobody has touched."""
     numbers = _numbers(store, token).get(task)
     return _read(_path(store, token, task, max(numbers)), max(numbers)) if numbers else None
+
+
+def entries_of(store: Store, token: str, task: int) -> list[Entry]:
+    """Every entry of a task, first to last."""
+    return [_read(_path(store, token, task, n), n) for n in sorted(_numbers(store, token).get(task, []))]
 
 
 def entries_of_launch(store: Store, token: str) -> dict[int, Entry]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,17 +105,17 @@ def _closed_path(store: Store, number: int) -> Path:
     return launch_path(store, number).with_suffix(".closed")
 
 
-def close_launch(store: Store, number: int, given_up: dict[str, str]) -> None:
+def close_launch(store: Store, number: int, given_up: Mapping[str, tuple[str, str]]) -> None:
     """Note that every task of a launch has ended or is void, which stays so, and which of its runs were given up (run
-    id → "lost" or "cancelled"), so that nobody need read its tasks again. Whoever notes it notes the same.
+    id → outcome, and why), so that nobody need read its tasks again. Whoever notes it notes the same.
     """
     publish(_closed_path(store, number), json.dumps(given_up).encode())
 
 
-def read_closed(store: Store, number: int) -> dict[str, str]:
+def read_closed(store: Store, number: int) -> dict[str, tuple[str, str]]:
     """What `close_launch` noted."""
-    content: dict[str, str] = json.loads(_closed_path(store, number).read_bytes())
-    return content
+    content = json.loads(_closed_path(store, number).read_bytes())
+    return {run: (noted, "") if isinstance(noted, str) else (noted[0], noted[1]) for run, noted in content.items()}
 
 
 def read_task(store: Store, number: int, task: int) -> tuple[Run, ...]:

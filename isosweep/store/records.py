@@ -31,6 +31,7 @@ __all__ = [
     "NewerRecord",
     "encode_record",
     "has_record",
+    "list_record_files",
     "list_records",
     "publish_record",
     "quarantine",
@@ -186,6 +187,22 @@ def list_records(store: Store) -> dict[str, str]:
             parts = name.split(".")
             if len(parts) == 3 and parts[2] == "arrow" and parts[1] in OUTCOMES:
                 found[parts[0]] = parts[1]
+    return found
+
+
+def list_record_files(store: Store) -> dict[str, int]:
+    """Run id → number (inode) of its record's file; no file is opened. A record that was set aside and computed anew
+    has another, since the old file is kept.
+    """
+    found: dict[str, int] = {}
+    try:
+        folders = [entry.path for entry in os.scandir(store.records) if entry.is_dir()]
+    except FileNotFoundError:
+        return found
+    for folder in folders:
+        for entry in os.scandir(folder):
+            if entry.name.endswith(".arrow"):
+                found[entry.name.partition(".")[0]] = entry.inode()
     return found
 
 

@@ -7,6 +7,7 @@
     launches/<n>.closed                      that all its tasks have ended or are void, and what was given up
     tasks/<token>/<t>.<e>.json               who holds a task, or that it has ended, or is void
     jobs/<token>/                            scripts, pickles and logs of a launch
+    checkpoints/<ab>/<run>/                  where a run in training goes on from, until it is recorded
     code/<code id>/                          the isosweep that a launch's jobs import
     quarantine/                              files that were torn or foreign, with the reason
 
@@ -49,6 +50,7 @@ class Store:
         self.launches = self.root / "launches"
         self.tasks = self.root / "tasks"
         self.jobs = self.root / "jobs"
+        self.checkpoints = self.root / "checkpoints"
         self.quarantine = self.root / "quarantine"
 
     def __repr__(self) -> str:
@@ -100,6 +102,11 @@ class Store:
         file where there is one.
         """
         self.check_readable()
+        if os.pathsep in str(self.root):
+            raise StoreError(
+                f"the store's path {self.root} has a {os.pathsep!r} in it, which PYTHONPATH cannot hold, by which jobs "
+                "import their code from the store: give another --store"
+            )
         header = self._header()
         if header and header["uid"] != os.getuid():
             raise StoreError(
@@ -151,6 +158,10 @@ class Store:
             return probe.stat().st_mtime
         finally:
             probe.unlink(missing_ok=True)
+
+    def checkpoints_of(self, run: str) -> Path:
+        """The folder of a run's own checkpoints."""
+        return self.checkpoints / self.fan(run) / run
 
     @staticmethod
     def fan(run: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,13 +12,16 @@ import pytest
 from conftest import Command
 from private_slurm import PrivateSlurm
 
-from isosweep.cluster.supervisor import Child, Supervisor, TaskRef
+from isosweep.cluster.process import Child
+from isosweep.cluster.supervisor import Supervisor
+from isosweep.cluster.task import TaskRef
 from isosweep.cluster.worker import SlurmTask
 from isosweep.store.claims import entries_of_launch
 from isosweep.store.launches import list_launches, publish_launch
 from isosweep.store.status import look
 from isosweep.store.store import Store
 from isosweep.sweep.settings import DataSettings, JacobianSettings, MeasureSettings, NetworkSettings, Run
+from isosweep.sweep.sweep import load
 
 from .conftest import PROFILE, TROUBLE, TROUBLED
 
@@ -116,17 +120,27 @@ def test_cancel_ends_the_jobs_and_its_runs_are_taken_again_only_by_name(on_slurm
     )
 
 
-def test_jobs_that_vanish_are_lost_after_the_grace_and_only_then(on_slurm: Command, slurm: PrivateSlurm) -> None:
+def test_jobs_ended_behind_our_back_are_named_by_what_slurm_says(on_slurm: Command, slurm: PrivateSlurm) -> None:
+    """scancel without isosweep: no accounting is needed, and nobody waits for the grace period."""
     job = on_slurm.json("launch", "sleeper.yaml", "--profile", "profile.toml", "--runs-per-task", "1")["jobs"][0]
     until(lambda: counts(on_slurm, "sleeper.yaml").get("running") == 2)
-    slurm.run("scancel", job)
-    until(
-        lambda: (
-            not [j for j in slurm.squeue() if j.id.startswith(job) and j.state in ("RUNNING", "COMPLETING", "PENDING")]
-        )
-    )
-    # within the grace period the tasks still count as held: squeue may be behind
-    assert counts(on_slurm, "sleeper.yaml") == {"running": 2}
+    slurm.run("scancel", f"{job}_0")
+    until(lambda: counts(on_slurm, "sleeper.yaml") == {"cancelled": 1, "running": 1})
+    (group,) = on_slurm.json("status", "sleeper.yaml", check=None)["failures"]
+    assert group["cause"] == f"Slurm says CANCELLED of its job {job}_0"
+    # a launch gives the task up and leaves the run alone until it is named
+    assert on_slurm.json("launch", "sleeper.yaml", "--profile", "profile.toml")["runs"] == 0
+    planned = on_slurm.run("launch", "sleeper.yaml", "--profile", "profile.toml", "--dry-run", "--only", "cancelled")
+    assert f"cancelled, attempt 2: Slurm says CANCELLED of its job {job}_0" in planned.stderr
+    on_slurm.run("cancel", "sleeper.yaml")
+
+
+def test_tasks_that_were_never_submitted_are_lost_after_the_grace_and_only_then(on_slurm: Command) -> None:
+    place = store(on_slurm).create()
+    runs = load(on_slurm.folder / "sleeper.yaml").runs()
+    about = {"backend": "slurm", "cluster": "isosweep", "owner": {}, "arrays": [1], "at": time.time()}
+    assert publish_launch(place, 1, "000001-never", [runs], about) is not None
+    assert counts(on_slurm, "sleeper.yaml") == {"pending": 2}
     assert on_slurm.json("launch", "sleeper.yaml", "--profile", "profile.toml", "--dry-run")["runs"] == 0
     time.sleep(1.1)
     assert counts(on_slurm, "sleeper.yaml", ISOSWEEP_GRACE="1") == {"lost": 2}
@@ -199,10 +213,10 @@ def warned_after(seconds: float, on: Path, limit: float = 600.0) -> tuple[Store,
     about = {"backend": "slurm", "cluster": "c", "owner": {}, "arrays": [1]}
     assert publish_launch(place, 1, "000001-abc", [[run]], about) is not None
     reference = TaskRef(str(place.root), 1, "000001-abc", 0)
-    supervisor = Supervisor(Child(), {"kind": "slurm", "job": "7_0", "restart": 0})
-    supervisor.claim(place, reference)
+    supervisor = Supervisor(Child(), {"kind": "slurm", "job": "7_0", "restart": 0}, returns=True)
+    supervisor.claim(place, reference, [run])
     supervisor.in_hand = run
-    SlurmTask(reference, limit, 90)._give_back(supervisor, reference, seconds)
+    SlurmTask(reference, limit, 90)._give_back(supervisor, reference, seconds, [signal.SIGUSR2])
     return place, look(place).state(run.id).status
 
 

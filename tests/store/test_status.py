@@ -6,16 +6,18 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from isosweep.cluster.process import Child
 from isosweep.cluster.profile import Profile, load_profile
 from isosweep.cluster.slurm import Queue
 from isosweep.cluster.snapshot import Snapshot, versions
-from isosweep.cluster.supervisor import Child, Supervisor, TaskRef
+from isosweep.cluster.supervisor import Supervisor
+from isosweep.cluster.task import TaskRef
 from isosweep.launching.launch import Launcher
 from isosweep.launching.reap import survey, why_dead
 from isosweep.store import status
@@ -62,7 +64,7 @@ def test_a_task_that_ends_while_the_queue_is_asked_is_not_lost(tmp_path: Path) -
     store = Store(tmp_path)
     made = launch(store, 1, [RUNS[:1]], owner=GONE)
     claim = append(store, made.token, 0, None, "claim", ME)
-    assert [task.task for task, _ in survey(store, lambda picture: None)[2]] == [0]
+    assert [dead.task.task for dead in survey(store, lambda picture: None)[2]] == [0]
 
     def ask(picture: Picture) -> None:
         append(store, made.token, 0, claim, "end", ME)
@@ -89,12 +91,12 @@ def test_a_run_that_an_open_task_has_tried_is_not_held_by_it(tmp_path: Path) -> 
 def test_a_closed_launch_is_not_read_again_and_its_runs_stay_given_up(tmp_path: Path) -> None:
     store = Store(tmp_path)
     first = launch(store, 1, [RUNS[:1], RUNS[1:2], RUNS[2:]])
-    append(store, first.token, 0, None, "void", {"kind": "cancel"})
+    append(store, first.token, 0, None, "void", {"kind": "cancel", "outcome": "cancelled", "why": "by its user"})
     append(store, first.token, 1, None, "void", {"kind": "reaper"})
     assert not look(store).closable
     append(store, first.token, 2, append(store, first.token, 2, None, "claim", ME), "end", ME)
     before = look(store)
-    assert before.closable == {1: {RUNS[0].id: "cancelled", RUNS[1].id: "lost"}}
+    assert before.closable == {1: {RUNS[0].id: ("cancelled", "by its user"), RUNS[1].id: ("lost", "")}}
     close_launch(store, 1, before.closable[1])
     close_launch(store, 1, before.closable[1])
     shutil.rmtree(store.tasks)
@@ -129,7 +131,8 @@ class _Given(Child):
         super().__init__()
         self.during, self.orders = during, 0
 
-    def carry_out(self, order: dict[str, object]) -> dict[str, object]:
+    def carry_out(self, order: dict[str, object], meanwhile: Callable[[], None] = lambda: None) -> dict[str, object]:
+        meanwhile()
         self.orders += 1
         return self.during(order)  # type: ignore[operator,no-any-return]
 
@@ -143,7 +146,7 @@ def test_a_worker_whose_task_was_given_up_starts_no_further_run(tmp_path: Path) 
         return {"status": "done"}
 
     child = _Given(during)
-    assert Supervisor(child, ME).work(TaskRef(str(tmp_path), 1, made.token, 0))
+    assert Supervisor(child, ME).work(TaskRef(str(tmp_path), 1, made.token, 0)) == "given up"
     assert child.orders == 1
     entry = last_entry(store, made.token, 0)
     assert entry is not None
@@ -183,7 +186,7 @@ def test_a_python_of_the_profiles_own_brings_its_own_packages(tmp_path: Path) ->
     def expected(backend: str, python: str | None) -> dict[str, str]:
         profile: Profile = replace(load_profile(None), python=python)
         launcher = Launcher(store, sweep, backend, profile)
-        launcher._code = Snapshot("id", None)
+        launcher._code, launcher._seconds = Snapshot("id", None), [(1.0,)]
         return launcher._refs(made)[0].expects
 
     assert expected("slurm", "apptainer exec torch.sif python3") == {"code": "id"}
