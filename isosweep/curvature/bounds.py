@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from isosweep.curvature.chain import chain_of
+from isosweep.curvature.chain import Chain, chain_of
 from isosweep.curvature.dual_gram import pull_back_all
+from isosweep.curvature.errors import CurvatureError
 from isosweep.curvature.fisher import fisher
 from isosweep.curvature.layers import GramTerm
 from isosweep.curvature.likelihoods import Likelihood
@@ -80,6 +81,7 @@ def fisher_bounds(
         lambda_max = fisher(network, inputs, likelihood).lambda_max
     with single_threaded(), torch.no_grad():
         chain = chain_of(network, inputs)
+        _check_dense(chain)
         trace = chain.forward(inputs)
         unit = torch.eye(chain.outputs, dtype=inputs.dtype, device=inputs.device)[:, None, :].expand(
             -1, len(inputs), -1
@@ -113,6 +115,17 @@ def fisher_bounds(
             layer_sum=_layer_sum(layers, hessian),
             sokol_park=_sokol_park(layers, hessian),
         )
+
+
+def _check_dense(chain: Chain) -> None:
+    """The bounds are for plain chains of dense layers."""
+    for index, stage in enumerate(chain.stages):
+        parameters = stage.rule.parameter_count(stage.module, "all")
+        if stage.branches or stage.owner != index or (parameters and not isinstance(stage.module, nn.Linear)):
+            raise CurvatureError(
+                f"the bounds are derived for plain chains of dense layers, each in one place; this network has "
+                f"{stage.name} ({type(stage.module).__name__})"
+            )
 
 
 def _block_norms(terms: list[GramTerm]) -> Tensor:

@@ -13,6 +13,7 @@ element-wise product with the samples' factor is added while they are there.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from torch import Tensor
 from isosweep.curvature.chain import Chain, Stage, Trace
 from isosweep.curvature.layers import GramTerm, Parameters
 from isosweep.curvature.tiles import BLOCK_ROWS, GPU_BLOCK_ROWS, RowBlock, Tile, row_blocks, tiles
+from isosweep.networks.residual import Fork, Join
 from isosweep.threads import Workers
 
 __all__ = ["LAYER_GROUP", "DualAccumulator", "LayerTerms", "layer_terms", "pull_back_all"]
@@ -40,12 +42,39 @@ class LayerTerms:
     Attributes:
         name: the layer's name.
         parameters: how many parameters its block of F has.
-        terms: see `GramTerm`; the matrix is their sum.
+        uses: the terms of every place where the layer stands, the last place first; see `GramTerm`. The gradients of
+            the places add up, term by term.
     """
 
     name: str
     parameters: int
-    terms: tuple[GramTerm, ...]
+    uses: tuple[tuple[GramTerm, ...], ...]
+
+    @property
+    def products(self) -> list[Product]:
+        """What the layer's matrix is the sum of: the terms with themselves, and with those of the other places."""
+        return [Product(row, column) for term in zip(*self.uses, strict=True) for row in term for column in term]
+
+
+@dataclass(frozen=True)
+class Product:
+    """S_ij·(c_ia · c'_jb) with S_ij = s_i·s'_j + √(offset·offset'): `row` gives s and c, `column` s' and c'."""
+
+    row: GramTerm
+    column: GramTerm
+
+    @property
+    def samples_alike(self) -> Tensor | float:
+        """S_ii, (n,), or the number that all are."""
+        offset = math.sqrt(self.row.offset * self.column.offset)
+        if self.row.samples is None or self.column.samples is None:
+            return offset
+        return (self.row.samples * self.column.samples).sum(dim=1) + offset
+
+    @property
+    def cotangents_alike(self) -> Tensor:
+        """c_ia · c'_ia, (k, n)."""
+        return (self.row.cotangents * self.column.cotangents).sum(dim=2)
 
 
 def layer_terms(
@@ -60,10 +89,16 @@ def layer_terms(
         parameters: which parameters count.
         workers: who pulls the shards back.
     """
+    # The terms of layers that stand in several places wait until the first place is reached.
+    waiting: dict[int, list[tuple[GramTerm, ...]]] = {}
     for index, current in pull_back_all(chain, trace, cotangents, parameters, workers):
         stage = chain.stages[index]
-        terms = stage.rule.gram_terms(stage.module, trace.saved[index], current, parameters)
-        yield LayerTerms(stage.name, stage.rule.parameter_count(stage.module, parameters), tuple(terms))
+        terms = tuple(stage.rule.gram_terms(stage.module, trace.saved[index], current, parameters))
+        if stage.owner != index:
+            waiting.setdefault(stage.owner, []).append(terms)
+            continue
+        uses = (*waiting.pop(index, ()), terms)
+        yield LayerTerms(stage.name, stage.rule.parameter_count(stage.module, parameters), uses)
 
 
 def pull_back_all(
@@ -80,6 +115,7 @@ def pull_back_all(
     first = next(index for index, count in enumerate(counts) if count)
     # Stages whose turn has come; a run of them is walked block by block, while the block is in cache.
     run: list[tuple[Stage, Tensor]] = []
+    passing_by: list[Tensor] = []
     for index in range(len(chain.stages) - 1, first - 1, -1):
         stage = chain.stages[index]
         if run and (counts[index] or not stage.rule.in_place):
@@ -87,14 +123,18 @@ def pull_back_all(
             run = []
         if counts[index]:
             yield index, current
-        run.append((stage, trace.saved[index]))
+        if isinstance(stage.module, Join):
+            passing_by.append(stage.module.skip * current)
+            current = stage.module.branch * current
+        elif isinstance(stage.module, Fork):
+            current = current + passing_by.pop()
+        else:
+            run.append((stage, trace.saved[index]))
 
 
 def _pull_back(run: list[tuple[Stage, Tensor]], cotangents: Tensor, blocks: list[RowBlock], workers: Workers) -> Tensor:
     """Through the stages of a run, all but the first of which work in place, into a new tensor."""
-    count, samples, width = cotangents.shape
-    first = run[0][0]
-    out = cotangents.new_empty(count, samples, first.rule.input_width(first.module, width))
+    out = cotangents.new_empty(*cotangents.shape[:2], *run[0][0].shape)
 
     def task(block: RowBlock) -> None:
         where = (slice(block.first, block.last), slice(block.start, block.stop))
@@ -122,14 +162,14 @@ class DualAccumulator:
         most = GPU_BLOCK_ROWS if cotangents.is_cuda else BLOCK_ROWS
         self._tiles = tiles(self._count, self._samples, most)
         self._sample_tiles = tiles(1, self._samples, most)
-        self._pending: list[GramTerm] = []
+        self._pending: list[Product] = []
         self._scratch = _Scratch(cotangents)
         rows = self._count * self._samples
         self.matrix = cotangents.new_zeros(rows, rows)
 
     def add(self, layer: LayerTerms) -> None:
         """Adds a layer's matrix; the work may wait until `LAYER_GROUP` terms are there."""
-        self._pending.extend(layer.terms)
+        self._pending.extend(layer.products)
         if len(self._pending) >= LAYER_GROUP:
             self._start_pending()
 
@@ -147,59 +187,59 @@ class DualAccumulator:
         factors = self._sample_factors(pending)
 
         def task(tile: Tile) -> None:
-            for term, factor in zip(pending, factors, strict=True):
-                self._add_tile(tile, term, factor, self.matrix)
+            for product, factor in zip(pending, factors, strict=True):
+                self._add_tile(tile, product, factor, self.matrix)
 
         self._workers.defer(task, self._tiles)
 
     def add_alone(self, layer: LayerTerms, block: Tensor) -> None:
         """Writes the layer's own matrix, both triangles, into `block` (R, R), and adds it to the sum."""
         self.flush()
-        factors = self._sample_factors(layer.terms)
+        products = layer.products
+        factors = self._sample_factors(products)
 
         def task(tile: Tile) -> None:
             rows, columns = tile.row.rows(self._samples), tile.column.rows(self._samples)
             here = block[rows, columns]
             here.zero_()
-            for term, factor in zip(layer.terms, factors, strict=True):
-                self._add_tile(tile, term, factor, block)
+            for product, factor in zip(products, factors, strict=True):
+                self._add_tile(tile, product, factor, block)
             self.matrix[rows, columns] += here
             if tile.row != tile.column:
                 block[columns, rows] = here.T
 
         self._workers.run(task, self._tiles)
 
-    def _sample_factors(self, terms: Sequence[GramTerm]) -> list[Tensor | None]:
-        """S_ij = s_i·s_j + offset of each term, (n, n), both triangles; None where S is 1 everywhere."""
+    def _sample_factors(self, products: Sequence[Product]) -> list[Tensor | None]:
+        """S_ij of each product, (n, n), all of it; None where S is 1 everywhere."""
         factors: list[Tensor | None] = []
-        tasks: list[tuple[Tile, Tensor, Tensor, float]] = []
-        for term in terms:
-            if term.samples is None:
-                if term.offset != 1:
+        tasks: list[tuple[Tile, Product, Tensor]] = []
+        for product in products:
+            row, column = product.row, product.column
+            if row.samples is None or column.samples is None:
+                if row.offset != 1 or column.offset != 1:
                     raise ValueError("a term without samples has offset 1")
                 factors.append(None)
                 continue
-            factor = term.samples.new_empty(self._samples, self._samples)
+            factor = row.samples.new_empty(self._samples, self._samples)
             factors.append(factor)
-            tasks.extend((tile, term.samples, factor, term.offset) for tile in self._sample_tiles)
+            tasks.extend((tile, product, factor) for tile in self._sample_tiles)
 
-        def task(item: tuple[Tile, Tensor, Tensor, float]) -> None:
-            tile, samples, factor, offset = item
+        def task(item: tuple[Tile, Product, Tensor]) -> None:
+            tile, product, factor = item
             rows, columns = slice(tile.row.start, tile.row.stop), slice(tile.column.start, tile.column.stop)
-            piece = samples[rows] @ samples[columns].T
-            if offset:
-                piece += offset
-            factor[rows, columns] = piece
+            factor[rows, columns] = piece = _sample_products(product, rows, columns)
             if tile.row != tile.column:
-                factor[columns, rows] = piece.T
+                same = product.row is product.column
+                factor[columns, rows] = piece.T if same else _sample_products(product, columns, rows)
 
         self._workers.run(task, tasks)
         return factors
 
-    def _add_tile(self, tile: Tile, term: GramTerm, factor: Tensor | None, target: Tensor) -> None:
+    def _add_tile(self, tile: Tile, product: Product, factor: Tensor | None, target: Tensor) -> None:
         row, column = tile.row, tile.column
-        left = term.cotangents[row.first : row.last, row.start : row.stop].flatten(0, 1)
-        right = term.cotangents[column.first : column.last, column.start : column.stop].flatten(0, 1)
+        left = product.row.cotangents[row.first : row.last, row.start : row.stop].flatten(0, 1)
+        right = product.column.cotangents[column.first : column.last, column.start : column.stop].flatten(0, 1)
         products = self._scratch.get(left.shape[0], right.shape[0])
         torch.mm(left, right.T, out=products)
         here = target[row.rows(self._samples), column.rows(self._samples)]
@@ -213,6 +253,16 @@ class DualAccumulator:
             return
         shape = (across[0], row.stop - row.start, across[1], column.stop - column.start)
         here.view(shape).addcmul_(products.view(shape), piece[None, :, None, :])
+
+
+def _sample_products(product: Product, rows: slice, columns: slice) -> Tensor:
+    left, right = product.row, product.column
+    assert left.samples is not None
+    assert right.samples is not None
+    piece = left.samples[rows] @ right.samples[columns].T
+    if left.offset:
+        piece += math.sqrt(left.offset * right.offset)
+    return piece
 
 
 class _Scratch(threading.local):

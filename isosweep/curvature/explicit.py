@@ -8,6 +8,7 @@ so those below 1e-12·λ_max keep three digits. A singular value s of G has an e
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
 from typing import Literal
 
 import scipy.linalg
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from isosweep.curvature.dual_gram import LayerTerms
 from isosweep.curvature.graded_svd import one_sided_jacobi
+from isosweep.curvature.layers import GramTerm
 from isosweep.curvature.output_weights import OutputWeights
 from isosweep.curvature.spectra import BlockSpectrum, FisherSpectrum, error_units, first, numerical_rank
 
@@ -63,16 +65,21 @@ def explicit_rows(layer: LayerTerms, weights: OutputWeights) -> Tensor:
         layer: its terms, for the cotangents `weights.vectors`, or for unit vectors (C, n, C) if centred.
         weights: the rows.
     """
-    parts = []
-    for term in layer.terms:
-        if term.samples is not None:
-            parts.append((term.cotangents[..., None] * term.samples[:, None, :]).flatten(2))
-        if term.offset:
-            parts.append(term.cotangents * term.offset**0.5)
+    parts = [reduce(torch.add, map(_columns, places)) for places in zip(*layer.uses, strict=True)]
     rows = torch.cat(parts, dim=2)
     if weights.centred:
         rows = torch.einsum("knc,cnp->knp", weights.vectors, rows - rows.mean(dim=1, keepdim=True))
     return rows.flatten(0, 1)
+
+
+def _columns(term: GramTerm) -> Tensor:
+    """The gradients of which the term is the Gram matrix, (k, n, ·)."""
+    parts = []
+    if term.samples is not None:
+        parts.append((term.cotangents[..., None] * term.samples[:, None, :]).flatten(2))
+    if term.offset:
+        parts.append(term.cotangents * term.offset**0.5)
+    return torch.cat(parts, dim=2)
 
 
 def squared_singular_values(blocks: Iterable[Tensor]) -> Tensor:

@@ -143,16 +143,16 @@ def fisher_per_input(
         count = 0
         for layer in layer_terms(chain, trace, vectors, parameters, crew):
             count += layer.parameters
-            for term in layer.terms:
-                own = term.cotangents.permute(1, 0, 2)
-                norms = 0.0 if term.samples is None else term.samples.square().sum(dim=1)[:, None, None]
-                total += (own @ own.mT) * (norms + term.offset)
+            for product in layer.products:
+                own = product.row.cotangents.permute(1, 0, 2) @ product.column.cotangents.permute(1, 2, 0)
+                total += own * torch.as_tensor(product.samples_alike).expand(n)[:, None, None]
         values: Tensor = torch.linalg.eigvalsh(total).to(torch.float64).flip(1)
         return values[:, : min(k, count)].clamp_(min=0)
 
 
 def _problem(chain: Chain, inputs: Tensor, per_sample: int, parameters: Parameters, layers: bool) -> Problem:
-    count = sum(stage.rule.parameter_count(stage.module, parameters) for stage in chain.stages)
-    widths = chain.widths(inputs.shape[1])
+    owners = [stage for index, stage in enumerate(chain.stages) if stage.owner == index]
+    count = sum(stage.rule.parameter_count(stage.module, parameters) for stage in owners)
     rows = per_sample * len(inputs)
-    return Problem(len(inputs), rows, count, sum(widths), max(widths), inputs.element_size(), layers)
+    widest = chain.cotangent_width
+    return Problem(len(inputs), rows, count, sum(chain.widths), widest, inputs.element_size(), layers)

@@ -59,7 +59,8 @@ def graded_triangle(factors: list[Factor], samples: int) -> Graded:
             matrix = torch.linalg.qr(matrix.mT, mode="r").R.mT
         if index == 0:
             # The largest columns first, as the rows.
-            matrix = matrix[..., torch.linalg.vector_norm(matrix, dim=-2).argsort(descending=True, stable=True)]
+            columns = torch.linalg.vector_norm(matrix, dim=-2).argsort(dim=-1, descending=True, stable=True)
+            matrix = matrix.gather(-1, columns.unsqueeze(-2).expand_as(matrix))
         rows = _row_order(matrix, factor.diagonal, samples)
         batch = _permuted(matrix, rows, order)
         if reflectors is not None and graded is not None:

@@ -108,7 +108,7 @@ def jacobian_spectrum(
         raise CurvatureError(f"unknown method {method!r}; there are auto, plain, graded")
     with single_threaded(), torch.no_grad(), Workers(workers) as crew:
         chain = chain_of(network, inputs)
-        factors = jacobian_factors(chain, inputs, start, _last(chain, end))
+        factors = [f for group in jacobian_factors(chain, inputs, start, _last(chain, end)) for f in group]
         pieces = [slice(i, min(i + SAMPLE_SHARD, len(inputs))) for i in range(0, len(inputs), SAMPLE_SHARD)]
 
         def task(piece: slice) -> Tensor:

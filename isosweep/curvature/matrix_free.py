@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from isosweep.curvature.chain import check_gradients
-from isosweep.curvature.dual_gram import pull_back_all
+from isosweep.curvature.dual_gram import layer_terms
 from isosweep.curvature.lanczos import Krylov, krylov
 from isosweep.curvature.layers import Parameters
 from isosweep.curvature.spectra import FisherSpectrum, error_units
@@ -129,12 +129,9 @@ def exact_trace(jacobian: WeightedJacobian) -> float:
         part = slice(*piece)
         trace = jacobian.trace.select(part)
         total = 0.0
-        walk = pull_back_all(jacobian.chain, trace, vectors[:, part], parameters, jacobian.workers.alone())
-        for index, cotangents in walk:
-            stage = jacobian.chain.stages[index]
-            for term in stage.rule.gram_terms(stage.module, trace.saved[index], cotangents, parameters):
-                own = term.offset if term.samples is None else term.samples.square().sum(dim=1) + term.offset
-                total += float((term.cotangents.square().sum(dim=(0, 2)) * own).sum())
+        walk = layer_terms(jacobian.chain, trace, vectors[:, part], parameters, jacobian.workers.alone())
+        for product in (product for layer in walk for product in layer.products):
+            total += float((product.cotangents_alike.sum(dim=0) * product.samples_alike).sum())
         check_gradients(torch.tensor(total))
         return total
 

@@ -21,6 +21,8 @@ __all__ = ["PartialNorms", "partial_jacobian_norms"]
 class PartialNorms(NamedTuple):
     """Natural logarithms of norms of ∂x^l/∂x^start, l = start + 1 … L, each (inputs, L − start) float64; −inf for zero.
 
+    Where residual blocks hold several layers, there is one l for each block.
+
     Attributes:
         log_frobenius: of the Frobenius norm. E of its square over N_start is the product of the χ of mean field.
         log_spectral: of the largest singular value.
@@ -46,11 +48,13 @@ def partial_jacobian_norms(network: nn.Module, inputs: Tensor, start: int = 0) -
         chain = chain_of(network, inputs)
         if not 0 <= start < chain.depth:
             raise CurvatureError(f"start must satisfy 0 <= start < {chain.depth}, got {start}")
-        factors = jacobian_factors(chain, inputs, start, chain.depth)
-        # One factor a dense layer; an activation before the first one has a factor of its own.
-        before = len(factors) - (chain.depth - start)
+        groups = jacobian_factors(chain, inputs, start, chain.depth)
+        factors = [factor for group in groups for factor in group]
+        ends = set(itertools.accumulate(len(group) for group in groups))
         frobenius, spectral = [], []
-        for product, exponents in itertools.islice(partial_products(factors, len(inputs)), before, None):
+        for count, (product, exponents) in enumerate(partial_products(factors, len(inputs)), start=1):
+            if count not in ends:
+                continue
             scale = LN2 * exponents.to(torch.float64)
             # Frobenius by way of the largest entry, so that squares neither overflow nor underflow.
             largest = product.abs().amax(dim=(1, 2))

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isosweep.curvature.chain import Chain, Stage, Trace
+from isosweep.curvature.chain import Chain, Trace
 from isosweep.curvature.dual_gram import pull_back_all
 from isosweep.curvature.layers import Parameters
 from isosweep.curvature.output_weights import OutputWeights
+from isosweep.networks.residual import Fork, Join
 from isosweep.threads import Workers
 
 __all__ = ["WeightedJacobian"]
@@ -50,10 +51,20 @@ class WeightedJacobian:
     @property
     def columns(self) -> int:
         """P."""
-        return sum(self._count(stage) for stage in self.chain.stages)
+        last: int = self._places()[-1].stop
+        return last
 
-    def _count(self, stage: Stage) -> int:
-        return stage.rule.parameter_count(stage.module, self.parameters)
+    def _places(self) -> list[slice]:
+        """Where the parameters of every stage stand among the columns; the same for all places of a module."""
+        places: list[slice] = []
+        end = 0
+        for index, stage in enumerate(self.chain.stages):
+            if stage.owner != index:
+                places.append(places[stage.owner])
+                continue
+            start, end = end, end + stage.rule.parameter_count(stage.module, self.parameters)
+            places.append(slice(start, end))
+        return [*places, slice(end, end)]
 
     def transposed_times(self, coefficients: Tensor) -> Tensor:
         """Gᵀu for each row u of `coefficients` (m, R): (m, P)."""
@@ -62,23 +73,34 @@ class WeightedJacobian:
     def gradients(self, cotangents: Tensor) -> Tensor:
         """Σ_i J_iᵀ c_i for each of m rows of cotangents at the outputs, (m, n, C): (m, P)."""
         result = cotangents.new_empty(len(cotangents), self.columns)
-        edges = [0]
-        for stage in self.chain.stages:
-            edges.append(edges[-1] + self._count(stage))
+        places = self._places()
+        stages = self.chain.stages
+        # A module that stands in several places has its gradients added in the order of the walk.
+        shared = {stage.owner for index, stage in enumerate(stages) if stage.owner != index}
+        for owner in shared:
+            result[:, places[owner]] = 0
         waiting: list[tuple[int, Tensor]] = []
 
-        def task(item: tuple[int, Tensor]) -> None:
+        def task(item: tuple[int, Tensor]) -> Tensor | None:
             index, cotangents = item
-            stage, saved = self.chain.stages[index], self.trace.saved[index]
+            stage, saved = stages[index], self.trace.saved[index]
             gradients = stage.rule.gradients(stage.module, saved, cotangents, self.parameters)
-            result[:, edges[index] : edges[index + 1]] = gradients
+            if stage.owner in shared:
+                return gradients
+            result[:, places[index]] = gradients
+            return None
+
+        def carry_out() -> None:
+            for (index, _), gradients in zip(waiting, self.workers.run(task, waiting), strict=True):
+                if gradients is not None:
+                    result[:, places[index]] += gradients
+            waiting.clear()
 
         for item in pull_back_all(self.chain, self.trace, cotangents, self.parameters, self.workers):
             waiting.append(item)
             if len(waiting) == GRADIENT_GROUP:
-                self.workers.run(task, waiting)
-                waiting = []
-        self.workers.run(task, waiting)
+                carry_out()
+        carry_out()
         return result
 
     def times(self, direction: Tensor) -> Tensor:
@@ -92,18 +114,22 @@ class WeightedJacobian:
         return torch.cat(self.workers.run(lambda piece: self._output_tangents(direction, piece), pieces))
 
     def _output_tangents(self, direction: Tensor, piece: slice) -> Tensor:
-        tangents: Tensor | None = None
-        start = 0
-        for stage, saved in zip(self.chain.stages, self.trace.saved, strict=True):
+        tangents: Tensor | None = None  # zero so far
+        aside: list[Tensor | None] = []
+        for stage, saved, place in zip(self.chain.stages, self.trace.saved, self._places(), strict=False):
             kept = saved[piece]
-            if tangents is not None:
+            if isinstance(stage.module, Fork):
+                aside.append(tangents)
+            elif isinstance(stage.module, Join):
+                skipped = aside.pop()
+                tangents = None if tangents is None else stage.module.branch * tangents
+                if skipped is not None:
+                    tangents = _sum(stage.module.skip * skipped, tangents)
+            elif tangents is not None:
                 tangents = stage.rule.push_forward(stage.module, kept, tangents)
-            count = self._count(stage)
-            if count:
-                part = direction[start : start + count]
-                change = stage.rule.push_parameters(stage.module, kept, part, self.parameters)
-                tangents = change if tangents is None else tangents + change
-                start += count
+            if place.stop > place.start:
+                change = stage.rule.push_parameters(stage.module, kept, direction[place], self.parameters)
+                tangents = _sum(change, tangents)
         assert tangents is not None
         return tangents
 
@@ -114,3 +140,7 @@ class WeightedJacobian:
     def fisher_times(self, v: Tensor) -> Tensor:
         """Fv = GᵀGv, (P,)."""
         return self.transposed_times(self.times(v)[None])[0]
+
+
+def _sum(one: Tensor, other: Tensor | None) -> Tensor:
+    return one if other is None else other + one

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from isosweep.networks.activations import ACTIVATION_MODULES
+from isosweep.networks.normalization import freeze_batch_statistics
+from isosweep.networks.quantized import QuantizedLinear, QuantizedReLU
+from isosweep.networks.residual import SCHEMES, Residual, Scheme
 
 Likelihood = Literal["categorical", "gaussian"]
 
@@ -20,6 +23,8 @@ Likelihood = Literal["categorical", "gaussian"]
 class Case:
     name: str
     build: Callable[[], tuple[nn.Sequential, Tensor]]
+    plain: bool = True
+    """Whether it is a plain chain of dense layers and activations."""
 
 
 def dense_network(
@@ -85,6 +90,124 @@ def _nested() -> tuple[nn.Sequential, Tensor]:
     return nn.Sequential(network[:2], nn.Sequential(network[2], network[3]), network[4]), samples(7, 6)
 
 
+def _drawn(network: nn.Sequential, seed: int = 3) -> nn.Sequential:
+    """The network in float64, all its parameters drawn anew, those of normalisations about 1 and 0."""
+    generator = torch.Generator().manual_seed(seed)
+    network = network.double()
+    for parameter in dict.fromkeys(network.parameters()):
+        draw = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        fan_in = parameter[0].numel() if parameter.ndim > 1 else 4
+        with torch.no_grad():
+            parameter.copy_(draw * 1.3 / math.sqrt(fan_in))
+    for module in network.modules():
+        if isinstance(module, (nn.LayerNorm, nn.RMSNorm, nn.BatchNorm1d, nn.BatchNorm2d)) and module.weight is not None:
+            with torch.no_grad():
+                module.weight.add_(1.0)
+    return network
+
+
+def _branch(width: int = 6) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, width), nn.Tanh())
+
+
+def _residual(scheme: Scheme, steps: int) -> Case:
+    return Case(
+        f"residual {scheme} {steps}",
+        lambda: (
+            _drawn(nn.Sequential(nn.Linear(5, 6), nn.Tanh(), Residual(_branch(), 0.4, scheme, steps), nn.Linear(6, 4))),
+            samples(7, 5),
+        ),
+        plain=False,
+    )
+
+
+def _nested_residual() -> tuple[nn.Sequential, Tensor]:
+    """Pre-normalised blocks, one within another, two dense layers in a branch, and one at the very beginning."""
+    inner = Residual(nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 6)), 0.7)
+    outer = Residual(nn.Sequential(inner, nn.RMSNorm(6), nn.Linear(6, 6)), 0.5)
+    return _drawn(nn.Sequential(Residual(_branch(), 0.3), outer, nn.Tanh(), nn.Linear(6, 4))), samples(7, 6)
+
+
+def _tied() -> tuple[nn.Sequential, Tensor]:
+    shared = nn.Linear(6, 6)
+    return (
+        _drawn(
+            nn.Sequential(nn.Linear(5, 6), nn.Tanh(), shared, nn.Tanh(), shared, nn.Tanh(), shared, nn.Linear(6, 4))
+        ),
+        samples(9, 5),
+    )
+
+
+def _convolutional(padding_mode: str) -> tuple[nn.Sequential, Tensor]:
+    network = nn.Sequential(
+        nn.Unflatten(1, (2, 5, 4)),
+        nn.Conv2d(2, 4, 3, padding=1, padding_mode=padding_mode),
+        nn.Tanh(),
+        nn.Conv2d(4, 4, (3, 2), padding=(2, 1), stride=(2, 1), padding_mode=padding_mode, groups=2),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(4, 3, 1, bias=False),
+        nn.Flatten(),
+        nn.Linear(12, 4),
+    )
+    return _drawn(network), samples(6, 40)
+
+
+def _pooled() -> tuple[nn.Sequential, Tensor]:
+    network = nn.Sequential(
+        nn.Conv2d(1, 3, 3, padding="same", dilation=2),
+        nn.BatchNorm2d(3),
+        nn.Tanh(),
+        nn.MaxPool2d(2),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(12, 5),
+        nn.BatchNorm1d(5),
+        nn.Tanh(),
+        nn.Linear(5, 4),
+    )
+    inputs = samples(6, 36).view(6, 1, 6, 6)
+    freeze_batch_statistics(_drawn(network), inputs)
+    return network, inputs
+
+
+def _convolutional_residual() -> tuple[nn.Sequential, Tensor]:
+    branch = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular"), nn.Tanh())
+    network = nn.Sequential(
+        nn.Unflatten(1, (2, 3, 3)), Residual(branch, 0.5, "heun", 2), nn.Flatten(), nn.Linear(18, 3)
+    )
+    return _drawn(network), samples(5, 18)
+
+
+def _normalized() -> tuple[nn.Sequential, Tensor]:
+    network = nn.Sequential(
+        nn.LayerNorm(6),
+        nn.Linear(6, 8),
+        nn.LayerNorm(8),
+        nn.Tanh(),
+        nn.Linear(8, 8),
+        nn.RMSNorm(8),
+        nn.Tanh(),
+        nn.LayerNorm(8, elementwise_affine=False),
+        nn.LayerNorm(8, bias=False),
+        nn.Linear(8, 4),
+    )
+    return _drawn(network), samples(7, 6)
+
+
+def _quantized() -> tuple[nn.Sequential, Tensor]:
+    network = nn.Sequential(
+        QuantizedLinear(6, 8, 1),
+        QuantizedReLU(2, 1.5),
+        QuantizedLinear(8, 8, 2),
+        QuantizedReLU(8, 2.0),
+        QuantizedLinear(8, 8, 4, bias=False),
+        QuantizedReLU(1, 1.0),
+        nn.Linear(8, 4),
+    )
+    return _drawn(network), samples(7, 6)
+
+
 CASES = [
     *(_activation(name) for name in ACTIVATION_MODULES),
     Case("deep", lambda: (dense_network([10] * 30 + [5], gain=1.5), samples(8, 10))),
@@ -102,4 +225,13 @@ CASES = [
     Case("constant outputs", _constant_outputs),
     Case("saturated softmax", _saturated),
     Case("nested", _nested),
+    *(_residual(scheme, steps) for scheme in SCHEMES for steps in (1, 3)),
+    Case("residual within residual", _nested_residual, plain=False),
+    Case("tied layers", _tied, plain=False),
+    Case("convolutional, zeros", lambda: _convolutional("zeros"), plain=False),
+    Case("convolutional, circular", lambda: _convolutional("circular"), plain=False),
+    Case("convolutional, pooled", _pooled, plain=False),
+    Case("convolutional, residual", _convolutional_residual, plain=False),
+    Case("normalised", _normalized, plain=False),
+    Case("quantised", _quantized),
 ]

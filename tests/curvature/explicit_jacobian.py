@@ -13,7 +13,7 @@ def parameter_jacobian(network: nn.Sequential, inputs: Tensor) -> dict[str, Tens
     parameters = {name: p.detach() for name, p in network.named_parameters()}
 
     def logits(values: dict[str, Tensor], x: Tensor) -> Tensor:
-        return torch.func.functional_call(network, values, (x,))
+        return torch.func.functional_call(network, values, (x[None],))[0]
 
     jacobian = torch.func.vmap(torch.func.jacrev(logits), (None, 0))(parameters, inputs)
     return {name: j.detach().flatten(2) for name, j in jacobian.items()}

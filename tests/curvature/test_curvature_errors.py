@@ -18,6 +18,7 @@ from isosweep.curvature import (
     forward_statistics,
     jacobian_spectrum,
 )
+from isosweep.networks.residual import Residual
 
 MEASUREMENTS: list[Callable[[nn.Module, Tensor], object]] = [fisher_spectrum, jacobian_spectrum, forward_statistics]
 measurements = pytest.mark.parametrize("measure", MEASUREMENTS, ids=lambda f: f.__name__)
@@ -48,7 +49,7 @@ def test_shapes_must_fit(measure) -> None:
     with pytest.raises(ShapeMismatch, match=r"\(6,\)"):
         measure(network, samples(1, 6)[0])
     network[2] = nn.Linear(9, 4, dtype=torch.float64)
-    with pytest.raises(ShapeMismatch, match="dense layer 2 expects width 9"):
+    with pytest.raises(ShapeMismatch, match="readout expects width 9, but what comes before gives width 8"):
         measure(network, samples(3, 6))
 
 
@@ -98,6 +99,39 @@ def test_other_refusals() -> None:
         fisher(network, inputs, workers=0)
 
 
+@measurements
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        ([nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(32, 4)], r"images of 1 channels.*width 36"),
+        ([nn.Unflatten(1, (1, 5, 5)), nn.Flatten(), nn.Linear(36, 4)], r"25 numbers to arrange"),
+        ([nn.Unflatten(1, (1, 6, 6)), nn.Linear(36, 4)], r"width 36.*shape \(1, 6, 6\)"),
+        ([Residual(nn.Sequential(nn.Linear(36, 4)))], r"turns width 36 into width 4"),
+        ([nn.LayerNorm(35), nn.Linear(36, 4)], r"width 35"),
+        ([nn.Unflatten(1, (1, 6, 6)), nn.Conv2d(1, 4, 3)], r"one number a class"),
+    ],
+)
+def test_shapes_of_images_and_branches_must_fit(measure, modules: list[nn.Module], message: str) -> None:
+    with pytest.raises(ShapeMismatch, match=message):
+        measure(nn.Sequential(*modules).double(), samples(3, 36))
+
+
+@measurements
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (nn.BatchNorm1d(6), "training mode.*freeze_batch_statistics"),
+        (nn.BatchNorm1d(6, track_running_stats=False), "without running statistics"),
+        (nn.Flatten(0), "mixes samples"),
+        (nn.Sequential(nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 1, 1, padding_mode="reflect")), "reflect"),
+        (nn.Sequential(nn.Unflatten(1, (1, 2, 3)), nn.AvgPool2d(2, ceil_mode=True)), "ceil_mode"),
+    ],
+)
+def test_variants_that_are_not_supported_say_why(measure, module: nn.Module, message: str) -> None:
+    with pytest.raises(UnsupportedLayer, match=message):
+        measure(nn.Sequential(module, nn.Linear(6, 4)).double(), samples(3, 6))
+
+
 def test_overflow_of_the_gradients_alone() -> None:
     """A tiny and a huge layer: the outputs are of moderate size, the gradient of the first layer is not."""
     network = dense_network([6, 6, 6, 4], "linear", bias=False)
@@ -109,8 +143,8 @@ def test_overflow_of_the_gradients_alone() -> None:
             fisher(network, samples(3, 6), **options)  # type: ignore[arg-type]
 
 
-def test_shared_parameters_are_refused() -> None:
+def test_parameters_shared_by_two_modules_are_refused() -> None:
     network = dense_network([6, 6, 6, 4])
-    network[2] = network[0]
+    network[2].weight = network[0].weight
     with pytest.raises(UnsupportedLayer, match=r"weight of layer 2 .* shared with weight of layer 0"):
         fisher_spectrum(network, samples(3, 6))

@@ -9,7 +9,7 @@ from explicit_jacobian import weighted_jacobian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isosweep.curvature import fisher_bounds
+from isosweep.curvature import CurvatureError, fisher_bounds
 from isosweep.networks.activations import ACTIVATION_MODULES
 
 
@@ -55,6 +55,10 @@ def test_block_norms_are_those_of_the_explicit_matrix(case: Case, likelihood: st
     network, inputs = case.build()
     if network(inputs).shape[1] == 1 and likelihood == "categorical":
         assert fisher_bounds(network, inputs, likelihood).lambda_max == 0
+        return
+    if not case.plain:
+        with pytest.raises(CurvatureError, match="plain chains of dense layers"):
+            fisher_bounds(network, inputs, likelihood)
         return
     parts = list(weighted_jacobian(network, inputs[:20], likelihood).values())
     norms = torch.tensor([[float(torch.linalg.matrix_norm(a.T @ b, ord=2)) for b in parts] for a in parts])

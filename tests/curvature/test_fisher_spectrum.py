@@ -27,6 +27,23 @@ def rows_and_parameters(network: nn.Sequential, inputs: Tensor, likelihood: str,
     return rows, sum(p.numel() for name, p in network.named_parameters() if selected(name, parameters))
 
 
+def layer_names(network: nn.Sequential) -> list[str]:
+    """The names of the modules with parameters: layer1 … readout, a normalisation after the layer before it."""
+    owning = [module for module in network.modules() if next(module.parameters(recurse=False), None) is not None]
+    layers = [module for module in owning if isinstance(module, (nn.Linear, nn.Conv2d))]
+    names: list[str] = []
+    seen = 0
+    for module in owning:
+        if module in layers:
+            seen += 1
+            names.append("readout" if module is layers[-1] else f"layer{seen}")
+            continue
+        before = "readout" if seen == len(layers) else f"layer{seen}" if seen else "input"
+        name = f"{before}.{type(module).__name__.lower()}"
+        names.append(name if name not in names else f"{name}2")
+    return names
+
+
 def assert_close(measured: Tensor, exact: Tensor) -> None:
     assert measured.shape == exact.shape
     if exact.numel() == 0:
@@ -67,7 +84,8 @@ def test_layer_blocks_are_those_of_the_explicit_jacobian(case: Case, likelihood:
     spectra = fisher(network, inputs, likelihood, parameters=parameters, layers="spectrum")
     summaries = fisher(network, inputs, likelihood, parameters=parameters, layers="summary")
     prefixes = list(dict.fromkeys(name.rpartition(".")[0] for name in jacobian))
-    names = [f"layer{index}" for index in range(1, len(prefixes))] + ["readout"]
+    names = layer_names(network)
+    assert len(names) == len(prefixes)
     assert list(spectra.blocks) == list(summaries.blocks) == names
     for prefix, name in zip(prefixes, names, strict=True):
         parts = [j for key, j in jacobian.items() if key.rpartition(".")[0] == prefix and selected(key, parameters)]

@@ -11,9 +11,10 @@ from torch import nn
 
 from isosweep.curvature import CurvatureError, jacobian_spectrum, partial_jacobian_norms
 from isosweep.curvature.chain import chain_of
-from isosweep.curvature.jacobian_factors import jacobian_factors
+from isosweep.curvature.jacobian_factors import cuts, jacobian_factors
 from isosweep.curvature.plain_chain import PLAIN_CONDITION
 from isosweep.networks.activations import ACTIVATION_MODULES
+from isosweep.networks.residual import SCHEMES, Residual
 
 
 def largest_error(network: nn.Sequential, inputs: torch.Tensor, bits: int, method: str = "auto") -> float:
@@ -99,27 +100,68 @@ def test_methods_agree_where_both_are_right(method: str) -> None:
     assert largest_error(network, samples(3, 10), 400, method) <= 1e-10
 
 
+def layers_between(network: nn.Sequential, start: int, end: int) -> nn.Sequential:
+    """The modules from x^start to x^end, a step of a block whole; x^l is what layer l + 1 reads, or its block."""
+    modules: list[nn.Module] = []
+    begins: list[int] = []  # the layer before the module
+    seen = 0
+
+    def add(part: nn.Module) -> None:
+        nonlocal seen
+        if type(part) is nn.Sequential:
+            for child in part:
+                add(child)
+            return
+        if isinstance(part, Residual) and part.steps > 1:
+            for _ in range(part.steps):
+                add(Residual(part.branch, part.step, part.scheme))
+            return
+        modules.append(part)
+        begins.append(seen)
+        seen += count_layers(part)
+
+    add(network)
+    total = seen
+    places = {0: 0, total: len(modules)}
+    for index, (module, layer) in enumerate(zip(modules, begins, strict=True)):
+        if layer and count_layers(module):
+            places[layer] = index
+    return nn.Sequential(*modules[places[start] : places[end]])
+
+
+def count_layers(module: nn.Module) -> int:
+    """Layers that are evaluated once in a pass through the module, residual blocks within it at every evaluation."""
+    if isinstance(module, (nn.Linear, nn.Conv2d)):
+        return 1
+    if isinstance(module, Residual):
+        return module.steps * SCHEMES[module.scheme] * count_layers(module.branch)
+    return sum(count_layers(child) for child in module.children())
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_any_two_layers_against_automatic_differentiation(case: Case) -> None:
     network, inputs = case.build()
     inputs = inputs[:10]
-    depth = chain_of(network, inputs).depth
-
-    def part(x: torch.Tensor, start: int, end: int) -> torch.Tensor:
-        modules = [m for m in network.modules() if not isinstance(m, nn.Sequential)]
-        dense = [i for i, m in enumerate(modules) if isinstance(m, nn.Linear)] + [len(modules)]
-        for module in modules[dense[start] if start else 0 : dense[end]]:
-            x = module(x)
-        return x
-
-    for start in range(min(depth + 1, 4)):
-        x = part(inputs, 0, start) if start else inputs
-        for end in sorted({*range(start + 1, min(depth, 5) + 1), depth, depth + 1} - {*range(start + 1)}):
-            jacobian = torch.func.vmap(torch.func.jacrev(lambda z, a=start, b=end: part(z, a, b)))(x).detach()
-            exact = torch.linalg.svdvals(jacobian)
+    chain = chain_of(network, inputs)
+    places = sorted(cuts(chain))
+    assert places[-1] == chain.depth + 1
+    for start in places[:4]:
+        x = layers_between(network, 0, start)(inputs) if start else inputs
+        for end in [place for place in places if start < place][:5] + places[-1:]:
+            if end <= start:
+                continue
+            part = layers_between(network, start, end)
+            jacobian = torch.func.vmap(torch.func.jacrev(lambda z, part=part: part(z[None])[0].flatten()))(x).detach()
+            exact = torch.linalg.svdvals(jacobian.flatten(2))
             spectrum = jacobian_spectrum(network, inputs, start, end)
             assert spectrum.singular_values.shape == exact.shape
             torch.testing.assert_close(spectrum.singular_values, exact, rtol=1e-9, atol=1e-13 * float(exact.max()))
+
+
+def test_a_layer_within_a_branch_is_no_place_to_cut() -> None:
+    network, inputs = next(case for case in CASES if case.name == "residual within residual").build()
+    with pytest.raises(CurvatureError, match="within a residual branch"):
+        jacobian_spectrum(network, inputs, 0, 2)
 
 
 def test_exact_zeros_of_dead_units_and_bottlenecks() -> None:
@@ -159,7 +201,9 @@ def test_start_and_end_must_be_layers_in_order() -> None:
 def test_factors_multiply_to_the_jacobian() -> None:
     network, inputs = dense_network([6, 8, 5, 4], "gelu"), samples(3, 6)
     with torch.no_grad():
-        factors = jacobian_factors(chain_of(network, inputs), inputs, 0, 3)
+        groups = jacobian_factors(chain_of(network, inputs), inputs, 0, 3)
+    factors = [factor for group in groups for factor in group]
+    assert len(groups) == 3
     product = torch.eye(6, dtype=torch.float64).expand(3, 6, 6)
     for factor in factors:
         product = factor.matrix @ product
@@ -195,14 +239,15 @@ def test_moments_beyond_the_range_of_float64() -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_norms_of_partial_jacobians(case: Case) -> None:
     network, inputs = case.build()
-    depth = chain_of(network, inputs).depth
-    if depth == 0:
+    chain = chain_of(network, inputs)
+    places = [place for place in sorted(cuts(chain)) if 0 < place <= chain.depth]
+    if not places:
         with pytest.raises(CurvatureError, match="start"):
             partial_jacobian_norms(network, inputs)
         return
     found = partial_jacobian_norms(network, inputs)
-    assert found.log_spectral.shape == found.log_frobenius.shape == (len(inputs), depth)
-    for layer in range(1, depth + 1):
+    assert found.log_spectral.shape == found.log_frobenius.shape == (len(inputs), len(places))
+    for number, layer in enumerate(places):
         values = jacobian_spectrum(network, inputs, end=layer).singular_values
-        torch.testing.assert_close(found.log_spectral[:, layer - 1], values[:, 0].log(), rtol=0, atol=1e-11)
-        torch.testing.assert_close(found.log_frobenius[:, layer - 1], values.norm(dim=1).log(), rtol=0, atol=1e-11)
+        torch.testing.assert_close(found.log_spectral[:, number], values[:, 0].log(), rtol=0, atol=1e-11)
+        torch.testing.assert_close(found.log_frobenius[:, number], values.norm(dim=1).log(), rtol=0, atol=1e-11)

@@ -16,7 +16,8 @@ __all__ = ["RULE", "Linear"]
 
 
 class Linear(Rule):
-    types = (nn.Linear,)
+    types: tuple[type[nn.Module], ...] = (nn.Linear,)
+    counts = True
 
     def apply(self, module: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
         outputs: Tensor = module(inputs)
@@ -26,10 +27,7 @@ class Linear(Rule):
         weight = cast(Tensor, module.weight)
         torch.mm(cotangents.flatten(0, 1), weight, out=out.view(-1, weight.shape[1]))
 
-    def input_width(self, module: nn.Module, output_width: int) -> int:
-        return cast(nn.Linear, module).in_features
-
-    def jacobian(self, module: nn.Module, saved: Tensor) -> Tensor:
+    def jacobian(self, module: nn.Module, saved: Tensor, shape: torch.Size) -> Tensor:
         return cast(Tensor, module.weight)
 
     def gram_terms(
@@ -56,6 +54,10 @@ class Linear(Rule):
         with_bias = parameters == "all" and module.bias is not None
         weight = cast(Tensor, module.weight)
         return weight.numel() + (weight.shape[0] if with_bias else 0)
+
+    def expects(self, module: nn.Module, shape: torch.Size) -> str | None:
+        width = cast(nn.Linear, module).in_features
+        return None if shape == (width,) else f"width {width}"
 
 
 RULE = Linear()

@@ -3,7 +3,8 @@
 A new layer is one new file in this folder, with an instance of a subclass of `Rule` (or `Elementwise`) in a
 module-level name `RULE`; `layers.rule_for` finds it.
 
-Shapes: n samples, k cotangents a sample, `inputs` (n, in), `cotangents` (k, n, out). The rows of every Gram matrix are
+Shapes: n samples, k cotangents a sample, `inputs` (n, in), `cotangents` (k, n, out), where `in` and `out` are one
+dimension (dense layers) or several (images: channels, height, width). The rows of every Gram matrix are
 ordered (cotangent, sample), so that what depends on the samples alone multiplies contiguous n × n blocks.
 """
 
@@ -42,14 +43,18 @@ class Rule(ABC):
     Attributes:
         types: the module types this rule is for, exactly.
         in_place: whether `pull_back` may write its result over the cotangents it reads.
+        counts: whether its modules are the layers that depth counts (l = 1, 2, …), as dense layers are.
+        is_identity: whether the outputs are the inputs' numbers, in the same order.
     """
 
     types: tuple[type[nn.Module], ...]
     in_place: bool = False
+    counts: bool = False
+    is_identity: bool = False
 
     @abstractmethod
     def apply(self, module: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, in) → the outputs (n, out), and `saved`, of the inputs' shape."""
+        """(n, in) → the outputs (n, out), and `saved`, whose first dimension is n."""
 
     @abstractmethod
     def pull_back(self, module: nn.Module, saved: Tensor, cotangents: Tensor, out: Tensor) -> None:
@@ -58,13 +63,12 @@ class Rule(ABC):
         `out` is contiguous and may be `cotangents` itself where `in_place` says so.
         """
 
-    def input_width(self, module: nn.Module, output_width: int) -> int:
-        """The width of the inputs, for outputs of this width."""
-        return output_width
-
-    def jacobian(self, module: nn.Module, saved: Tensor) -> Tensor:
-        """∂outputs/∂inputs as a matrix: (out, in) if all samples share it, else (n, out, in)."""
-        raise NotImplementedError(f"{type(self).__name__} has no Jacobian matrix")
+    def jacobian(self, module: nn.Module, saved: Tensor, shape: torch.Size) -> Tensor:
+        """∂outputs/∂inputs as a matrix, several dimensions read as one: (out, in) if all samples share it, else
+        (n, out, in). `shape` is one sample's inputs'. As it stands here, for linear layers alone.
+        """
+        unit = torch.eye(shape.numel(), dtype=saved.dtype, device=saved.device).view(-1, *shape)
+        return self.push_forward(module, saved, unit).flatten(1).T
 
     def gram_terms(
         self, module: nn.Module, saved: Tensor, cotangents: Tensor, parameters: Parameters
@@ -92,12 +96,15 @@ class Rule(ABC):
         """Why this very module is not supported, or None."""
         return None
 
+    def expects(self, module: nn.Module, shape: torch.Size) -> str | None:
+        """What this module expects of one sample's inputs where they are not of `shape`; None where they fit."""
+        return None
+
 
 class Elementwise(Rule):
     """An activation φ applied to every entry: it saves φ'(h), and pulls back by multiplying with it."""
 
     in_place = True
-    is_identity: bool = False
 
     @abstractmethod
     def derivative(self, module: nn.Module, inputs: Tensor) -> Tensor:
