@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 
 from isosweep.theory.activations import activation
-from isosweep.theory.predict import Network, predicted_law
+from isosweep.theory.network import Network
+from isosweep.theory.predict import predicted_law
 
 
 def _spectrum(at: pd.Series, logs: np.ndarray) -> tuple[float, float, float]:
     """KS distance, measured and predicted share of exact zeros; `logs` are ln s."""
     law = predicted_law(
-        Network(activation(at.activation), at.gain, at.bias_std, at.q_star, int(at.depth), int(at.width), at.init),
+        Network(activation(at.activation), at.gain, at.bias_std, int(at.depth), int(at.width), at.init, at.q_star),
         finite_width=True,
     )
     assert law is not None

@@ -10,7 +10,8 @@ from pathlib import Path
 import isosweep
 from isosweep.tables.theory import theory_row
 from isosweep.theory.activations import activation
-from isosweep.theory.predict import Network, predict, predicted_law
+from isosweep.theory.network import Network
+from isosweep.theory.predict import predict, predicted_law
 
 ACTIVATIONS = ("tanh", "hard_tanh", "relu", "erf", "gelu")
 GAINS = (1.21, 1.25, 1.31, 1.37, 1.4, 1.43)
@@ -34,7 +35,7 @@ def _one(name: str, gain: float) -> tuple[float, float]:
     """Wall and processor seconds of the full prediction of one network, density included."""
     began, used = time.perf_counter(), time.process_time()
     p = predict(name, sigma_w=gain, sigma_b=0.2, depth=64, width=800, likelihood="categorical")
-    predicted_law(Network(activation(name), p.sigma_w, p.sigma_b, None, 64, 800))
+    predicted_law(Network(activation(name), p.sigma_w, p.sigma_b, 64, 800))
     return time.perf_counter() - began, time.process_time() - used
 
 

@@ -25,7 +25,8 @@ from isosweep.theory.jacobian_law import JacobianLaw
 from isosweep.theory.karakida import karakida
 from isosweep.theory.kernels import infinite_width
 from isosweep.theory.mean_field import variance_fixed_point
-from isosweep.theory.predict import Network, predicted_law
+from isosweep.theory.network import Network
+from isosweep.theory.predict import predicted_law
 from isosweep.theory.propagation import propagate
 from isosweep.theory.slope_law import slope_law
 from isosweep.theory.softmax_fisher import softmax_lambda_max
@@ -81,10 +82,10 @@ def _jacobian(folder: Path, name: str, init: str, width: int) -> tuple[JacobianL
             activation(name),
             settings.gain,
             settings.bias_std or 0.0,
-            Q,
             DEPTH,
             width,
             "orthogonal" if init == "orthogonal" else "gaussian",
+            Q,
         ),
         finite_width=True,
     )
@@ -138,7 +139,9 @@ def test_an_atom_has_its_share_of_the_values(folder: Path) -> None:
     settings = _runs(*setting)[0].network
     assert isinstance(settings, NetworkSettings)
     assert settings.gain is not None
-    law = predicted_law(Network(activation("hard_tanh"), settings.gain, settings.bias_std or 0.0, Q, 3, width), True)
+    law = predicted_law(
+        Network(activation("hard_tanh"), settings.gain, settings.bias_std or 0.0, 3, width, q_star=Q), True
+    )
     assert law is not None
     ((value, share),) = law.atoms
     found = np.exp([2 * m.jacobian[0].log_singular_values for m in _measured(*setting)])
@@ -189,7 +192,9 @@ def test_the_largest_fisher_eigenvalues(folder: Path, name: str, init: str, widt
     assert isinstance(settings, NetworkSettings)
     assert settings.gain is not None
     assert settings.bias_std is not None
-    law = karakida(activation(name), settings.gain, settings.bias_std, 2, width, samples=SAMPLES, outputs=CLASSES)
+    law = karakida(
+        Network(activation(name), settings.gain, settings.bias_std, 2, width, samples=SAMPLES, outputs=CLASSES)
+    )
     tops = _tops(measured)
     tolerance = _within(width, 0.03)
     if width < 1000 or name == "relu":  # five seeds leave more than that to chance
@@ -225,7 +230,7 @@ def test_the_largest_softmax_eigenvalue(folder: Path, name: str, init: str, widt
         assert settings.bias_std is not None
         network, inputs, _ = isosweep.realize(run)
         p = network(inputs[:SAMPLES]).softmax(1).detach().numpy()
-        sums = layer_sums(activation(name), settings.gain, settings.bias_std, 2, width, outputs=CLASSES, inputs=width)
+        sums = layer_sums(Network(activation(name), settings.gain, settings.bias_std, 2, width, outputs=CLASSES))
         ratios.append(measured.fisher[0].lambda_max / softmax_lambda_max(p, sums.own, sums.pair, 1.0))
         columns.append(measured.fisher[0].lambda_max / theory_row(run, {})["theory_fisher_lambda_max"])
     tolerance = _within(width, 0.05)

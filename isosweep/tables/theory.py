@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from isosweep.sweep.settings import NetworkSettings, Run
 from isosweep.theory.activations import activation as named
 from isosweep.theory.columns import COLUMNS, residual, theory_columns
+from isosweep.theory.network import Init, Network
 from isosweep.theory.propagation import propagate
 
-__all__ = ["COMPARED", "predicted_layers", "residuals", "theory_row"]
+__all__ = ["COMPARED", "RESIDUAL_KEYS", "predicted_layers", "residuals", "theory_row"]
 
 # Measured columns that have a prediction, and its column.
 COMPARED = {
@@ -52,20 +53,20 @@ def theory_row(run: Run, measured: Mapping[str, Any]) -> dict[str, Any]:
         return row
     try:
         found = theory_columns(
-            activation=network.activation,
-            negative_slope=network.negative_slope,
-            init=network.init,
-            gain=network.gain,
-            bias_std=network.bias_std or 0.0,
-            depth=network.depth,
-            width=network.width,
-            inputs=run.data.inputs,
-            samples=fisher.samples if fisher is not None else 1,
-            outputs=run.data.classes,
-            likelihood=fisher.likelihood if fisher is not None else "gaussian",
-            input_mean_square=inputs[0],
-            input_correlation=inputs[1],
-            q_star=network.q_star,
+            Network(
+                named(network.activation, network.negative_slope),
+                network.gain,
+                network.bias_std or 0.0,
+                network.depth,
+                network.width,
+                cast(Init, network.init),
+                network.q_star,
+                fisher.samples if fisher is not None else 1,
+                run.data.classes,
+                run.data.inputs,
+                *inputs,
+                fisher.likelihood if fisher is not None else "gaussian",
+            )
         )
     except ValueError as error:
         row["theory_note"] = str(error)
@@ -144,3 +145,5 @@ _SETTINGS = frozenset(
         "dtype",
     ]
 )
+# What `residuals` needs of a row.
+RESIDUAL_KEYS = _SETTINGS | COMPARED.keys() | frozenset(COMPARED.values())

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from isosweep.theory.activations import Activation
-from isosweep.theory.activations import activation as named
 from isosweep.theory.finite_width import log_growth, zero_mass
 from isosweep.theory.fisher_sums import measured_fisher
 from isosweep.theory.mean_field import variance_map_slope
-from isosweep.theory.predict import FINITE_WIDTH_LIMIT, Likelihood, Network, predict_network
+from isosweep.theory.network import Network
+from isosweep.theory.predict import FINITE_WIDTH_LIMIT, predict_network
 from isosweep.theory.propagation import propagate
 from isosweep.theory.slope_law import slope_law
 
@@ -47,74 +47,40 @@ _OFF_FIXED_POINT = 0.02
 
 
 @lru_cache(maxsize=65536)
-def theory_columns(
-    *,
-    activation: str,
-    negative_slope: float | None,
-    init: str,
-    gain: float,
-    bias_std: float,
-    depth: int,
-    width: int,
-    inputs: int,
-    samples: int,
-    outputs: int,
-    likelihood: str,
-    input_mean_square: float,
-    input_correlation: float = 0.0,
-    q_star: float | None = None,
-) -> dict[str, float | str | None]:
+def theory_columns(network: Network) -> dict[str, float | str | None]:
     """One run's columns. The dictionary is shared by all runs of these settings: copy before changing it.
 
     Args:
-        gain, bias_std: σ_w and σ_b as the run uses them.
-        inputs: the input dimension.
-        samples, outputs: n and C of the measured Fisher matrix.
-        input_mean_square: mean |x|²/N_0 of the inputs after the data's scale.
-        input_correlation: mean correlation of two of them.
-        q_star: of a run put on the critical line by q*; else None.
+        network: σ_w and σ_b as the run uses them, `q_star` of a run put on the critical line by q* (else None), n and C
+            of the measured Fisher matrix, mean |x|²/N_0 of the inputs after the data's scale, and the mean correlation
+            of two of them.
 
     Raises:
         ValueError: settings outside their range.
     """
     row: dict[str, float | str | None] = dict.fromkeys(COLUMNS)
-    if init not in ("orthogonal", "gaussian"):
-        row["theory_note"] = f"no theory for init {init}"
+    if network.init not in ("orthogonal", "gaussian"):
+        row["theory_note"] = f"no theory for init {network.init}"
         return row
-    phi = named(activation, negative_slope)
-    kind: Likelihood = "categorical" if likelihood == "categorical" else "gaussian"
-    network = Network(
-        phi,
-        gain,
-        bias_std,
-        q_star,
-        depth,
-        width,
-        "orthogonal" if init == "orthogonal" else "gaussian",
-        samples,
-        outputs,
-        inputs,
-        input_mean_square,
-        input_correlation,
-        kind,
-    )
+    network.check_counts()
+    phi, gain, depth, width = network.activation, network.sigma_w, network.depth, network.width
     p = predict_network(network)
     # The columns have the run's own Fisher law, and their own reasons for it.
     reasons = [note for note in p.notes if not note.startswith(("fisher_", "run_fisher_"))]
     for name in ("q_star", "chi", "c_star", "xi_q", "xi_c", "xi_grad", "phase", "kappa_1", "kappa_2"):
         row[f"theory_{name}"] = getattr(p, name)
     try:
-        signal = propagate(phi, gain, bias_std, depth, input_mean_square, input_correlation)
+        signal = propagate(phi, gain, network.sigma_b, depth, network.mean_square, network.correlation)
     except (ValueError, OverflowError) as error:
         row["theory_note"] = "; ".join(dict.fromkeys([*reasons, str(error)]))
         return row
     logs = np.log(np.maximum(gain**2 * signal.slope, 1e-300))
     with np.errstate(over="ignore"):
-        mean = float(np.exp(logs.sum())) * max(1.0, width / inputs)
+        mean = float(np.exp(logs.sum())) * max(1.0, width / network.input_dimension)
     row["theory_jacobian_mean"] = mean if math.isfinite(mean) else None
 
     q = 1.0 if phi.homogeneous else p.q_star
-    per_layer = _variance_per_layer(phi, q, width, gain, init)
+    per_layer = _variance_per_layer(phi, q, width, gain, network.init)
     if q:
         law = slope_law(phi, q)
         dominated = per_layer * depth > FINITE_WIDTH_LIMIT
@@ -145,19 +111,7 @@ def _variance_per_layer(phi: Activation, q: float | None, width: int, gain: floa
 
 def _fisher(row: dict[str, float | str | None], n: Network, per_layer: float) -> list[str]:
     """Fill the Fisher matrix's columns, biases counted as in the measurement; the reasons for those left empty."""
-    found = measured_fisher(
-        n.activation,
-        n.sigma_w,
-        n.sigma_b,
-        n.depth,
-        n.width,
-        samples=n.samples,
-        outputs=n.outputs,
-        inputs=n.inputs or n.width,
-        likelihood=n.likelihood,
-        mean_square=n.mean_square,
-        correlation=n.correlation,
-    )
+    found = measured_fisher(n)
     spread = per_layer * found.reach
     if spread > FINITE_WIDTH_LIMIT:
         return [f"Fisher: finite width dominates, the logarithm of its sums varies by {spread:.3g} over seeds"]

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from isosweep.theory.activations import Activation
+from isosweep.theory.network import Network
 from isosweep.theory.propagation import propagate
 from isosweep.theory.softmax_fisher import expected_softmax
 
@@ -43,35 +43,18 @@ class LayerSums:
 
 
 @lru_cache(maxsize=16384)
-def layer_sums(
-    activation: Activation,
-    sigma_w: float,
-    sigma_b: float,
-    depth: int,
-    width: int,
-    *,
-    outputs: int,
-    inputs: int,
-    mean_square: float = 1.0,
-    correlation: float = 0.0,
-) -> LayerSums:
-    """T_1, T_2 of `depth` hidden layers of `width` units and a linear readout of `outputs`.
-
-    Args:
-        inputs: the input dimension N_0.
-        mean_square: |x^0|²/N_0 of the inputs.
-        correlation: of two different inputs.
+def layer_sums(network: Network) -> LayerSums:
+    """T_1, T_2 of a network with a linear readout.
 
     Raises:
         ValueError: a count below 1, or what `propagate` refuses.
         OverflowError: as `propagate`; or the sums themselves leave float64.
     """
-    for name, value in (("width", width), ("outputs", outputs), ("inputs", inputs)):
-        if value < 1:
-            raise ValueError(f"{name} must be 1 or more, not {value}")
-    signal = propagate(activation, sigma_w, sigma_b, depth, mean_square, correlation)
-    below = np.array([inputs] + [width] * depth)
-    above = np.array([width] * depth + [outputs])
+    network.check_counts()
+    n, depth = network, network.depth
+    signal = propagate(n.activation, n.sigma_w, n.sigma_b, depth, n.mean_square, n.correlation)
+    below = np.array([n.input_dimension] + [n.width] * depth)
+    above = np.array([n.width] * depth + [n.outputs])
     with np.errstate(over="ignore", invalid="ignore"):
         weights, biases = below * signal.x * signal.back, signal.back
         own = float(np.sum(weights + biases))
@@ -104,53 +87,30 @@ class MeasuredFisher:
 
 
 @lru_cache(maxsize=16384)
-def measured_fisher(
-    activation: Activation,
-    sigma_w: float,
-    sigma_b: float,
-    depth: int,
-    width: int,
-    *,
-    samples: int,
-    outputs: int,
-    inputs: int,
-    likelihood: str,
-    mean_square: float = 1.0,
-    correlation: float = 0.0,
-) -> MeasuredFisher:
-    """Trace and λ_max of a run's Fisher matrix, biases counted.
-
-    Args:
-        samples, outputs: n and C.
-        likelihood: "gaussian" or "categorical".
-        activation, …, correlation: as `layer_sums`.
+def measured_fisher(network: Network) -> MeasuredFisher:
+    """Trace and λ_max of a run's Fisher matrix, biases counted, under the network's likelihood.
 
     Raises:
         ValueError, OverflowError: as `layer_sums`; or fewer than 2 outputs of a categorical likelihood.
     """
-    if samples < 1:
-        raise ValueError(f"samples must be 1 or more, not {samples}")
-    sums = layer_sums(
-        activation,
-        sigma_w,
-        sigma_b,
-        depth,
-        width,
-        outputs=outputs,
-        inputs=inputs,
-        mean_square=mean_square,
-        correlation=correlation,
-    )
-    n = samples
+    sums = layer_sums(network)
+    n, inputs, outputs = network.samples, network.input_dimension, network.outputs
     # Products of random inputs are about 1/√N_0: the bulk T_1/n (1 + √(n/N_0))² of a Wishart matrix, less its mean.
     random = sums.own * (2 / math.sqrt(n * inputs) + 1 / inputs)
     outlier = n == 1 or sums.pair * (n - 1) / n > _CLEAR * random
-    if likelihood == "gaussian":
+    if network.likelihood == "gaussian":
         trace, top = outputs * sums.own, ((n - 1) * sums.pair + sums.own) / n
         return MeasuredFisher(trace, trace / sums.parameters, top, outlier, sums.reach)
     if outputs < 2:
         raise ValueError("a categorical likelihood needs 2 outputs or more")
-    signal = propagate(activation, sigma_w, sigma_b, depth, mean_square, correlation)
+    signal = propagate(
+        network.activation,
+        network.sigma_w,
+        network.sigma_b,
+        network.depth,
+        network.mean_square,
+        network.correlation,
+    )
     found = expected_softmax(sums.own, sums.pair, float(signal.q[-1]), float(signal.q_pair[-1]), n, outputs)
     trace, top = found.beta_1 * sums.own, found.lambda_max
     return MeasuredFisher(trace, trace / sums.parameters, top, outlier, sums.reach)

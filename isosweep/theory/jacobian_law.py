@@ -17,7 +17,8 @@ from isosweep.theory.activations import Activation
 from isosweep.theory.finite_width import active_shares
 from isosweep.theory.free_moments import product_moments
 from isosweep.theory.jacobian_edges import lower_edge, upper_edge
-from isosweep.theory.jacobian_relation import Init, Relation, relation_of
+from isosweep.theory.jacobian_relation import Relation, relation_of
+from isosweep.theory.network import Init
 from isosweep.theory.real_curve import Curve, HardEdge, NoDensity, trace
 from isosweep.theory.slope_law import MOMENTS, SlopeLaw, bernoulli_law, samples_of_square_slope, slope_law
 from isosweep.theory.spectral_law import JacobianLaw

@@ -12,18 +12,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isosweep.theory.free_moments import inverse_s_series, linear_factor, series_product
+from isosweep.theory.network import Init
 from isosweep.theory.real_curve import wrapped
 from isosweep.theory.slope_law import SlopeLaw
 
-__all__ = ["Init", "Relation", "relation_of"]
+__all__ = ["Relation", "relation_of"]
 
-Init = Literal["orthogonal", "gaussian"]
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 

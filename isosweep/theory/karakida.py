@@ -9,12 +9,13 @@ activation on uncorrelated inputs has no such outliers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isosweep.theory.activations import Activation
+from isosweep.theory.network import Network
 from isosweep.theory.propagation import propagate
 
 __all__ = ["KarakidaFisher", "fisher_growth", "karakida", "kernel_ratio"]
@@ -45,11 +46,10 @@ class KarakidaFisher:
         return 2 / self.lambda_max if self.lambda_max > 0 else float("inf")
 
 
-def _sums(
-    activation: Activation, sigma_w: float, sigma_b: float, depth: int, ratio: float, mean_square: float, c: float
-) -> tuple[float, float, float]:
+def _sums(n: Network) -> tuple[float, float, float]:
     """κ_1, κ_2 and α."""
-    signal = propagate(activation, sigma_w, sigma_b, depth, mean_square, c)
+    depth, ratio = n.depth, n.input_ratio
+    signal = propagate(n.activation, n.sigma_w, n.sigma_b, depth, n.mean_square, n.correlation)
     before = np.ones(depth + 1)
     before[0] = ratio  # α_{l−1}: the layer below, in units of the width
     alpha = ratio + depth - 1
@@ -58,37 +58,17 @@ def _sums(
     return one, two, alpha
 
 
-def karakida(
-    activation: Activation,
-    sigma_w: float,
-    sigma_b: float,
-    depth: int,
-    width: int,
-    *,
-    samples: int,
-    outputs: int,
-    inputs: int | None = None,
-    mean_square: float = 1.0,
-    correlation: float = 0.0,
-) -> KarakidaFisher:
-    """κ_1, κ_2 and what follows from them for `depth` hidden layers of `width` units and a linear readout.
-
-    Args:
-        samples, outputs: n and C.
-        inputs: the input dimension; the width if None.
-        mean_square: |x^0|²/N_0 of the inputs; the paper's is 1.
-        correlation: of two different inputs; the paper's is 0.
+def karakida(network: Network) -> KarakidaFisher:
+    """κ_1, κ_2 and what follows from them for a network with a linear readout, whatever its likelihood; the paper's
+    inputs have mean square 1 and are uncorrelated.
 
     Raises:
         ValueError: a count below 1, or what `propagate` refuses.
         OverflowError: as `propagate`.
     """
-    for name, value in (("width", width), ("samples", samples), ("outputs", outputs), ("inputs", inputs)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be 1 or more, not {value}")
-    ratio = (inputs or width) / width
-    one, two, alpha = _sums(activation, sigma_w, sigma_b, depth, ratio, mean_square, correlation)
-    n = samples
+    network.check_counts()
+    one, two, alpha = _sums(network)
+    n, outputs, width = network.samples, network.outputs, network.width
     return KarakidaFisher(
         one,
         two,
@@ -99,49 +79,16 @@ def karakida(
     )
 
 
-def kernel_ratio(
-    activation: Activation,
-    sigma_w: float,
-    sigma_b: float,
-    depth: int,
-    mean_square: float = 1.0,
-    correlation: float = 0.0,
-) -> float:
+def kernel_ratio(network: Network) -> float:
     """κ_2/κ_1, the infinite-width NTK's off-diagonal over its diagonal; deep on the critical line tanh tends to 1/3,
     ReLU to 1/4.
     """
-    one, two, _ = _sums(activation, sigma_w, sigma_b, depth, 1.0, mean_square, correlation)
+    one, two, _ = _sums(replace(network, inputs=None))
     return float(two / one)
 
 
-def fisher_growth(
-    activation: Activation,
-    sigma_w: float,
-    sigma_b: float,
-    depths: list[int],
-    width: int,
-    *,
-    samples: int,
-    outputs: int,
-    mean_square: float = 1.0,
-    correlation: float = 0.0,
-) -> NDArray[np.float64]:
-    """λ_max at each of `depths`: at criticality it grows in proportion to the depth, in the chaotic phase
-    exponentially.
+def fisher_growth(network: Network, depths: Sequence[int]) -> NDArray[np.float64]:
+    """λ_max of the network at each of `depths`: at criticality it grows in proportion to the depth, in the chaotic
+    phase exponentially.
     """
-    return np.array(
-        [
-            karakida(
-                activation,
-                sigma_w,
-                sigma_b,
-                depth,
-                width,
-                samples=samples,
-                outputs=outputs,
-                mean_square=mean_square,
-                correlation=correlation,
-            ).lambda_max
-            for depth in depths
-        ]
-    )
+    return np.array([karakida(replace(network, depth=depth)).lambda_max for depth in depths])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from isosweep.theory.activations import Activation
 from isosweep.theory.activations import activation as named
@@ -18,9 +18,10 @@ from isosweep.theory.critical_line import critical_at_variance
 from isosweep.theory.depth_scale import Phase, depth_scales, phase
 from isosweep.theory.finite_width import log_growth
 from isosweep.theory.fisher_sums import measured_fisher
-from isosweep.theory.jacobian_law import Init, JacobianLaw, jacobian_edge, jacobian_law, jacobian_variance
+from isosweep.theory.jacobian_law import JacobianLaw, jacobian_edge, jacobian_law, jacobian_variance
 from isosweep.theory.karakida import karakida
 from isosweep.theory.mean_field import gradient_multiplier, variance_fixed_point, variance_map_slope
+from isosweep.theory.network import Init, Likelihood, Network
 from isosweep.theory.slope_law import slope_law
 from isosweep.theory.softmax_fisher import softmax_fisher
 
@@ -28,50 +29,10 @@ __all__ = ["FINITE_WIDTH_LIMIT", "SCHEMA_VERSION", "Likelihood", "Network", "Pre
 
 SCHEMA_VERSION = 1
 
-Likelihood = Literal["gaussian", "categorical"]
-
 FINITE_WIDTH_LIMIT = 0.5
 """The variance of ln‖Ju‖² over seeds above which the wide limit says little of one network: it is L/N times the law's
 own spread.
 """
-
-
-_LARGEST = 1e150  # gains and biases whose squares are still numbers
-
-
-@dataclass(frozen=True)
-class Network:
-    """What a prediction depends on.
-
-    Attributes:
-        activation: φ.
-        sigma_w, sigma_b: gain and standard deviation of the biases.
-        q_star: the fixed point asked for; None takes the one that the variance map has.
-        depth, width: hidden layers and their units.
-        init: "orthogonal" or "gaussian".
-        samples, outputs: of the Fisher matrix.
-        inputs: the input dimension; None is the width.
-        mean_square, correlation: of the inputs, |x|²/N_0 and the correlation of two of them.
-        likelihood: "gaussian" or "categorical".
-    """
-
-    activation: Activation
-    sigma_w: float
-    sigma_b: float
-    q_star: float | None
-    depth: int
-    width: int
-    init: Init = "orthogonal"
-    samples: int = 100
-    outputs: int = 10
-    inputs: int | None = None
-    mean_square: float = 1.0
-    correlation: float = 0.0
-    likelihood: Likelihood = "gaussian"
-
-    @property
-    def input_ratio(self) -> float:
-        return (self.inputs or self.width) / self.width
 
 
 @dataclass(frozen=True)
@@ -126,12 +87,6 @@ class Prediction:
         return fields
 
 
-def _counts(**counts: int | None) -> None:
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be 1 or more, not {value}")
-
-
 def predict(
     activation: str | Activation,
     *,
@@ -165,11 +120,6 @@ def predict(
         NoCriticalPoint: the critical line has no such point.
     """
     phi = named(activation, negative_slope) if isinstance(activation, str) else activation
-    _counts(depth=depth, width=width, samples=samples, outputs=outputs, inputs=inputs)
-    if init not in ("orthogonal", "gaussian"):
-        raise ValueError(f"init is orthogonal or gaussian, not {init!r}")
-    if likelihood not in ("gaussian", "categorical"):
-        raise ValueError(f"the likelihood is gaussian or categorical, not {likelihood!r}")
     if (sigma_w is None) == (q_star is None):
         raise ValueError(
             "give either the gain (sigma_w, with sigma_b) or q_star, which puts the network on the critical line"
@@ -180,24 +130,14 @@ def predict(
         point = critical_at_variance(phi, float(q_star))
         sigma_w, sigma_b, q_star = point.sigma_w, point.sigma_b, float(q_star)
     assert sigma_w is not None
-    if not (math.isfinite(input_mean_square) and input_mean_square > 0):
-        raise ValueError(f"the inputs' mean square must be above 0 and finite, not {input_mean_square!r}")
-    if not abs(input_correlation) <= 1:
-        raise ValueError(f"the inputs' correlation must be between -1 and 1, not {input_correlation!r}")
-    if not (0 < sigma_w < _LARGEST):
-        raise ValueError(f"the gain σ_w must be above 0 and below {_LARGEST:g}, or σ_w² overflows; not {sigma_w!r}")
-    if sigma_b is not None and not (0 <= sigma_b < _LARGEST):
-        raise ValueError(f"σ_b must be 0 or above and below {_LARGEST:g}, or σ_b² overflows; not {sigma_b!r}")
-    if likelihood == "categorical" and outputs < 2:
-        raise ValueError(f"a categorical likelihood needs 2 outputs or more, not {outputs}")
     network = Network(
         phi,
         float(sigma_w),
         float(sigma_b or 0.0),
-        q_star,
         depth,
         width,
         init,
+        q_star,
         samples,
         outputs,
         inputs,
@@ -205,6 +145,7 @@ def predict(
         float(input_correlation),
         likelihood,
     )
+    network.check()
     return predict_network(network)
 
 
@@ -341,18 +282,7 @@ def predict_network(network: Network) -> Prediction:
 
 def _fisher(n: Network, notes: list[str]) -> tuple[float | None, ...]:
     """κ_1, κ_2, mean, λ_max, 2/λ_max."""
-    law = karakida(
-        n.activation,
-        n.sigma_w,
-        n.sigma_b,
-        n.depth,
-        n.width,
-        samples=n.samples,
-        outputs=n.outputs,
-        inputs=n.inputs,
-        mean_square=n.mean_square,
-        correlation=n.correlation,
-    )
+    law = karakida(n)
     one = _finite(law.kappa_1, "kappa_1", notes)
     two = _finite(law.kappa_2, "kappa_2", notes)
     if one is None or two is None:
@@ -361,18 +291,7 @@ def _fisher(n: Network, notes: list[str]) -> tuple[float | None, ...]:
     if n.likelihood == "categorical":
         if n.outputs < 2:
             raise ValueError("a categorical likelihood needs 2 outputs or more")
-        softmax = softmax_fisher(
-            n.activation,
-            n.sigma_w,
-            n.sigma_b,
-            n.depth,
-            n.width,
-            samples=n.samples,
-            outputs=n.outputs,
-            inputs=n.inputs,
-            mean_square=n.mean_square,
-            correlation=n.correlation,
-        )
+        softmax = softmax_fisher(n)
         mean, top = softmax.mean, softmax.lambda_max
     if law.kappa_2 <= 1e-12 * law.kappa_1 and n.samples > 1:
         notes.append(
@@ -387,19 +306,7 @@ def _fisher(n: Network, notes: list[str]) -> tuple[float | None, ...]:
 
 def _with_biases(n: Network, top: float | None, notes: list[str]) -> tuple[float | None, float | None]:
     """λ_max and trace as a run measures them, with a note where they are not what Karakida's weights alone say."""
-    found = measured_fisher(
-        n.activation,
-        n.sigma_w,
-        n.sigma_b,
-        n.depth,
-        n.width,
-        samples=n.samples,
-        outputs=n.outputs,
-        inputs=n.inputs or n.width,
-        likelihood=n.likelihood,
-        mean_square=n.mean_square,
-        correlation=n.correlation,
-    )
+    found = measured_fisher(n)
     if not found.outlier:
         notes.append("run_fisher_lambda_max: no outlier to predict, the random products of the inputs set it")
         return None, found.trace

@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from isosweep.theory.activations import Activation
 from isosweep.theory.karakida import karakida
+from isosweep.theory.network import Network
 from isosweep.theory.propagation import propagate
 
 __all__ = [
@@ -181,39 +181,16 @@ def expected_softmax(
 
 
 @lru_cache(maxsize=4096)
-def softmax_fisher(
-    activation: Activation,
-    sigma_w: float,
-    sigma_b: float,
-    depth: int,
-    width: int,
-    *,
-    samples: int,
-    outputs: int,
-    inputs: int | None = None,
-    mean_square: float = 1.0,
-    correlation: float = 0.0,
-) -> SoftmaxFisher:
+def softmax_fisher(network: Network) -> SoftmaxFisher:
     """The categorical Fisher's mean and largest eigenvalue at initialisation, over the Gaussian law of the logits.
 
     Raises:
         ValueError, OverflowError: as `karakida`.
     """
-    law = karakida(
-        activation,
-        sigma_w,
-        sigma_b,
-        depth,
-        width,
-        samples=samples,
-        outputs=outputs,
-        inputs=inputs,
-        mean_square=mean_square,
-        correlation=correlation,
-    )
-    signal = propagate(activation, sigma_w, sigma_b, depth, mean_square, correlation)
-    scale = law.alpha * width
+    n, law = network, karakida(network)
+    signal = propagate(n.activation, n.sigma_w, n.sigma_b, n.depth, n.mean_square, n.correlation)
+    scale = law.alpha * n.width
     found = expected_softmax(
-        scale * law.kappa_1, scale * law.kappa_2, float(signal.q[-1]), float(signal.q_pair[-1]), samples, outputs
+        scale * law.kappa_1, scale * law.kappa_2, float(signal.q[-1]), float(signal.q_pair[-1]), n.samples, n.outputs
     )
-    return SoftmaxFisher(found.beta_1 * law.kappa_1 / width, found.lambda_max, found.spread, found.beta_1)
+    return SoftmaxFisher(found.beta_1 * law.kappa_1 / n.width, found.lambda_max, found.spread, found.beta_1)

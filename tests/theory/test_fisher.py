@@ -15,6 +15,7 @@ from isosweep.theory.fisher_sums import layer_sums, measured_fisher
 from isosweep.theory.hayase_karakida import conditional_fisher, network_conditional_fisher
 from isosweep.theory.karakida import fisher_growth, karakida, kernel_ratio
 from isosweep.theory.kernels import infinite_width
+from isosweep.theory.network import Network
 from isosweep.theory.softmax_fisher import drawn_probabilities, softmax_fisher, softmax_lambda_max, softmax_spectrum
 
 
@@ -43,7 +44,7 @@ def _fisher_dual(
 
 
 def test_the_example_of_karakida() -> None:
-    law = karakida(activation("tanh"), math.sqrt(3), 0.8, 2, 1000, samples=100, outputs=2)
+    law = karakida(Network(activation("tanh"), math.sqrt(3), 0.8, 2, 1000, samples=100, outputs=2))
     # κ_1 from mpmath with 20 digits; 0.95550311 is 120-point Gauss-Hermite, unconverged for tanh at q = 3.64
     assert law.kappa_1 == pytest.approx(0.95552190418283568, rel=1e-12)
     assert law.kappa_1 == pytest.approx(0.95550311, rel=3e-5)
@@ -59,14 +60,18 @@ def test_deep_kernel_ratios() -> None:
     point = critical_at_bias(tanh, math.sqrt(0.05))
     assert point.q_star is not None
     start = (point.q_star - point.sigma_b**2) / point.sigma_w**2
-    assert f"{kernel_ratio(tanh, point.sigma_w, point.sigma_b, 100, start):.6f}" == "0.311026"
-    assert f"{kernel_ratio(activation('relu'), math.sqrt(2), 0.0, 100):.6f}" == "0.272496"
-    assert kernel_ratio(tanh, point.sigma_w, point.sigma_b, 1500, start) == pytest.approx(1 / 3, abs=4e-3)
-    assert kernel_ratio(activation("relu"), math.sqrt(2), 0.0, 3000) == pytest.approx(1 / 4, abs=2e-3)
+    assert f"{kernel_ratio(Network(tanh, point.sigma_w, point.sigma_b, 100, 1, mean_square=start)):.6f}" == "0.311026"
+    assert f"{kernel_ratio(Network(activation('relu'), math.sqrt(2), 0.0, 100, 1)):.6f}" == "0.272496"
+    assert kernel_ratio(Network(tanh, point.sigma_w, point.sigma_b, 1500, 1, mean_square=start)) == pytest.approx(
+        1 / 3, abs=4e-3
+    )
+    assert kernel_ratio(Network(activation("relu"), math.sqrt(2), 0.0, 3000, 1)) == pytest.approx(1 / 4, abs=2e-3)
 
 
 def test_lambda_max_grows_in_proportion_to_the_depth_at_criticality() -> None:
-    grown = fisher_growth(activation("relu"), math.sqrt(2), 0.0, [400, 800, 1600], 100, samples=50, outputs=10)
+    grown = fisher_growth(
+        Network(activation("relu"), math.sqrt(2), 0.0, 1, 100, samples=50, outputs=10), [400, 800, 1600]
+    )
     assert grown[1] / grown[0] == pytest.approx(2, rel=0.05)
     assert grown[2] / grown[1] == pytest.approx(2, rel=0.03)
 
@@ -81,7 +86,7 @@ def test_deep_linear_orthogonal_kernel_is_exact() -> None:
 def test_kernels_and_softmax_against_a_network() -> None:
     outputs, samples = 4, 40
     dual, logits, x = _fisher_dual(3, 600, 200, outputs, samples, math.sqrt(3), 0.8, 0)
-    law = karakida(activation("tanh"), math.sqrt(3), 0.8, 3, 600, samples=samples, outputs=outputs, inputs=200)
+    law = karakida(Network(activation("tanh"), math.sqrt(3), 0.8, 3, 600, samples=samples, outputs=outputs, inputs=200))
     kernels = infinite_width(activation("tanh"), x @ x.T / 200, math.sqrt(3), 0.8, 3, 600, 200)
     top = np.linalg.eigvalsh(dual)[::-1][:outputs].mean()
     assert top == pytest.approx(kernels.fisher_eigenvalues()[0], rel=0.08)
@@ -101,7 +106,7 @@ def test_kernels_and_softmax_against_a_network() -> None:
 @pytest.mark.slow
 def test_width_1000_within_the_stated_percentages() -> None:
     outputs, samples = 10, 60
-    law = karakida(activation("tanh"), math.sqrt(3), 0.8, 2, 1000, samples=samples, outputs=outputs)
+    law = karakida(Network(activation("tanh"), math.sqrt(3), 0.8, 2, 1000, samples=samples, outputs=outputs))
     tops, ratios = [], []
     for seed in range(5):
         dual, _, x = _fisher_dual(2, 1000, 1000, outputs, samples, math.sqrt(3), 0.8, seed)
@@ -118,7 +123,9 @@ def test_kernels_for_every_way_of_averaging_agree_with_the_recursion() -> None:
     for name in ("tanh", "relu", "hard_tanh", "erf", "elu"):
         phi = activation(name)
         kernels = infinite_width(phi, x @ x.T / 50, 1.3, 0.2, 4, 70, 50)
-        one = karakida(phi, 1.3, 0.2, 4, 70, samples=1, outputs=1, inputs=50, mean_square=float(x[0] @ x[0]) / 50)
+        one = karakida(
+            Network(phi, 1.3, 0.2, 4, 70, samples=1, outputs=1, inputs=50, mean_square=float(x[0] @ x[0]) / 50)
+        )
         weights_only = one.kappa_1 * one.alpha * 70
         biases = kernels.ntk[0, 0] - weights_only
         assert 1 < biases < 30  # one unit per layer's back-propagated norm
@@ -128,8 +135,8 @@ def test_kernels_for_every_way_of_averaging_agree_with_the_recursion() -> None:
 def test_softmax_of_drawn_logits() -> None:
     p = drawn_probabilities(1.5, 0.5, 30, 10)
     assert p.sum(-1) == pytest.approx(np.ones(p.shape[:2]))
-    found = softmax_fisher(activation("tanh"), 1.5, 0.3, 4, 500, samples=50, outputs=10)
-    again = softmax_fisher.__wrapped__(activation("tanh"), 1.5, 0.3, 4, 500, samples=50, outputs=10)
+    found = softmax_fisher(Network(activation("tanh"), 1.5, 0.3, 4, 500, samples=50, outputs=10))
+    again = softmax_fisher.__wrapped__(Network(activation("tanh"), 1.5, 0.3, 4, 500, samples=50, outputs=10))
     assert found == again
     assert 0 < found.mean < found.lambda_max
     assert found.spread < found.lambda_max
@@ -148,7 +155,7 @@ def test_lanczos_of_the_softmax_matrix_ends_where_its_space_does(variance: float
 def test_where_the_signal_dies_the_biases_of_the_last_layers_remain() -> None:
     # tanh at 0.8, far below criticality: x^l → 0, φ' → 1, so T_1 = T_2 = Σ 0.64^k = 1/(1 − 0.64), and p = 1/C
     found = measured_fisher(
-        activation("tanh"), 0.8, 0.0, 64, 64, samples=64, outputs=10, inputs=64, likelihood="categorical"
+        Network(activation("tanh"), 0.8, 0.0, 64, 64, samples=64, outputs=10, inputs=64, likelihood="categorical")
     )
     assert found.lambda_max == pytest.approx(1 / (1 - 0.64) / 10, rel=1e-3)
     assert found.trace == pytest.approx(0.9 / (1 - 0.64), rel=1e-3)
@@ -158,11 +165,21 @@ def test_where_the_signal_dies_the_biases_of_the_last_layers_remain() -> None:
 def test_measured_sums_are_karakidas_to_order_one_over_the_width() -> None:
     gaps = []
     for width in (1000, 8000):
-        law = karakida(activation("tanh"), math.sqrt(3), 0.8, 2, width, samples=100, outputs=2)
+        law = karakida(Network(activation("tanh"), math.sqrt(3), 0.8, 2, width, samples=100, outputs=2))
         found = measured_fisher(
-            activation("tanh"), math.sqrt(3), 0.8, 2, width, samples=100, outputs=2, inputs=width, likelihood="gaussian"
+            Network(
+                activation("tanh"),
+                math.sqrt(3),
+                0.8,
+                2,
+                width,
+                samples=100,
+                outputs=2,
+                inputs=width,
+                likelihood="gaussian",
+            )
         )
-        sums = layer_sums(activation("tanh"), math.sqrt(3), 0.8, 2, width, outputs=2, inputs=width)
+        sums = layer_sums(Network(activation("tanh"), math.sqrt(3), 0.8, 2, width, outputs=2, inputs=width))
         assert sums.parameters == width * (width + 1) * 2 + (width + 1) * 2
         assert found.trace == pytest.approx(2 * sums.own)
         gaps.append(found.lambda_max / law.lambda_max - 1)
@@ -173,16 +190,18 @@ def test_measured_sums_are_karakidas_to_order_one_over_the_width() -> None:
 def test_uncorrelated_inputs_of_an_odd_activation_have_no_outlier() -> None:
     def outlier(correlation: float, sigma_b: float) -> bool:
         return measured_fisher(
-            activation("tanh"),
-            1.3,
-            sigma_b,
-            4,
-            200,
-            samples=64,
-            outputs=10,
-            inputs=100,
-            likelihood="gaussian",
-            correlation=correlation,
+            Network(
+                activation("tanh"),
+                1.3,
+                sigma_b,
+                4,
+                200,
+                samples=64,
+                outputs=10,
+                inputs=100,
+                likelihood="gaussian",
+                correlation=correlation,
+            )
         ).outlier
 
     assert not outlier(0.0, 0.0)
@@ -233,9 +252,9 @@ def test_the_recursion_against_matrices() -> None:
 
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="samples"):
-        karakida(activation("tanh"), 1.0, 0.1, 2, 10, samples=0, outputs=1)
+        karakida(Network(activation("tanh"), 1.0, 0.1, 2, 10, samples=0, outputs=1))
     with pytest.raises(ValueError, match="depth"):
-        karakida(activation("tanh"), 1.0, 0.1, 0, 10, samples=1, outputs=1)
+        karakida(Network(activation("tanh"), 1.0, 0.1, 0, 10, samples=1, outputs=1))
     with pytest.raises(ValueError, match="square"):
         infinite_width(activation("tanh"), np.ones((2, 3)), 1.0, 0.1, 2, 10, 5)
     with pytest.raises(ValueError, match="masses"):

@@ -7,14 +7,17 @@ import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from isosweep.theory.activations import ACTIVATIONS, custom_activation
+from isosweep.theory.activations import ACTIVATIONS, activation, custom_activation
 from isosweep.theory.columns import COLUMNS, residual, theory_columns
 from isosweep.theory.critical_line import NoCriticalPoint
-from isosweep.theory.predict import Network, predict, predicted_law
+from isosweep.theory.network import Network
+from isosweep.theory.predict import predict, predicted_law
 
 FIELDS = [
     "sigma_w",
@@ -134,22 +137,9 @@ def test_what_is_refused() -> None:
         predict("tanh", depth=2, width=10, sigma_w=-1.0)
 
 
-def _columns(**changes: object) -> dict[str, float | str | None]:
-    settings: dict[str, object] = {
-        "activation": "tanh",
-        "negative_slope": None,
-        "init": "orthogonal",
-        "gain": 1.3,
-        "bias_std": 0.2,
-        "depth": 6,
-        "width": 500,
-        "inputs": 500,
-        "samples": 50,
-        "outputs": 10,
-        "likelihood": "categorical",
-        "input_mean_square": 1.0,
-    }
-    return theory_columns(**(settings | changes))  # type: ignore[arg-type]
+def _columns(**changes: Any) -> dict[str, float | str | None]:
+    network = Network(activation("tanh"), 1.3, 0.2, 6, 500, samples=50, outputs=10, likelihood="categorical")
+    return theory_columns(replace(network, **changes))
 
 
 def test_columns_of_a_run() -> None:
@@ -160,10 +150,10 @@ def test_columns_of_a_run() -> None:
     at = predict("tanh", q_star=0.5, depth=6, width=500)
     assert at.q_star is not None
     placed = _columns(
-        gain=at.sigma_w,
-        bias_std=at.sigma_b,
+        sigma_w=at.sigma_w,
+        sigma_b=at.sigma_b,
         q_star=0.5,
-        input_mean_square=(0.5 - at.sigma_b**2) / at.sigma_w**2,
+        mean_square=(0.5 - at.sigma_b**2) / at.sigma_w**2,
     )
     assert placed["theory_jacobian_s_max"] == pytest.approx(at.jacobian_s_max)
     assert placed["theory_jacobian_mean"] == pytest.approx(1.0)
@@ -172,10 +162,10 @@ def test_columns_of_a_run() -> None:
 
 
 def test_columns_are_empty_with_the_reason() -> None:
-    away = _columns(gain=1.9, input_mean_square=0.05)
+    away = _columns(sigma_w=1.9, mean_square=0.05)
     assert away["theory_jacobian_s_max"] is None
     assert "not at q*" in str(away["theory_note"])
-    deep = _columns(gain=2.3287072898, bias_std=2.0088803790, depth=200, width=400)
+    deep = _columns(sigma_w=2.3287072898, sigma_b=2.0088803790, depth=200, width=400)
     assert deep["theory_fisher_lambda_max"] is None
     assert "finite width dominates" in str(deep["theory_note"])
     other = _columns(init="uniform")
@@ -187,7 +177,6 @@ def test_columns_are_empty_with_the_reason() -> None:
 
 
 def test_trace_of_the_columns_against_the_infinite_width_kernel() -> None:
-    from isosweep.theory.activations import activation
     from isosweep.theory.kernels import infinite_width
 
     row = _columns(likelihood="gaussian", samples=1)
@@ -197,22 +186,20 @@ def test_trace_of_the_columns_against_the_infinite_width_kernel() -> None:
 
 def test_the_law_behind_a_prediction() -> None:
     p = predict("hard_tanh", q_star=0.5, depth=12, width=400)
-    from isosweep.theory.activations import activation
 
-    network = Network(activation("hard_tanh"), p.sigma_w, p.sigma_b, 0.5, 12, 400)
+    network = Network(activation("hard_tanh"), p.sigma_w, p.sigma_b, 12, 400, q_star=0.5)
     law = predicted_law(network)
     assert law is not None
     assert law.s_max == pytest.approx(p.jacobian_s_max)
-    assert predicted_law(Network(activation("silu"), 1.9, 0.0, None, 12, 400)) is None
+    assert predicted_law(Network(activation("silu"), 1.9, 0.0, 12, 400)) is None
 
 
 def test_a_prediction_with_its_density_takes_under_50_ms() -> None:
-    from isosweep.theory.activations import activation
 
     def once(gain: float) -> float:
         start = time.process_time()
         p = predict("tanh", sigma_w=gain, sigma_b=0.2, depth=64, width=800)
-        predicted_law(Network(activation("tanh"), p.sigma_w, p.sigma_b, None, 64, 800))
+        predicted_law(Network(activation("tanh"), p.sigma_w, p.sigma_b, 64, 800))
         return time.process_time() - start
 
     once(1.2)
@@ -226,7 +213,7 @@ def test_runs_that_share_their_settings_cost_little() -> None:
             for name in ("tanh", "relu"):
                 for init in ("orthogonal", "gaussian"):
                     for _ in range(500):
-                        _columns(activation=name, gain=float(gain), depth=depth, init=init)
+                        _columns(activation=activation(name), sigma_w=float(gain), depth=depth, init=init)
     assert time.process_time() - start < 60 * 30000 / 100000
 
 
