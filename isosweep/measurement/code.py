@@ -39,12 +39,12 @@ def code_id(root: Path | None = None) -> str:
 @functools.cache
 def installed_packages() -> bytes:
     """Every installed package as ``name==version``, a line each, sorted: what `pip install -r` takes to bring them
-    back.
+    back. isosweep itself is left out: its code has an id of its own.
     """
     lines = set()
     for distribution in importlib.metadata.distributions():
         name = distribution.name
-        if name:
+        if name and name != "isosweep":
             lines.add(f"{name.lower().replace('_', '-')}=={distribution.version}")
     return ("\n".join(sorted(lines)) + "\n").encode()
 
