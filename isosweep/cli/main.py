@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import cancel, collect, launch, logs, predict, report, run, show, status
+from . import archive, cancel, collect, launch, logs, predict, report, run, show, status, verify
 
 __all__ = ["app", "main"]
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (launch, status, collect, report, predict, show, run, logs, cancel):
+for module in (launch, status, collect, report, verify, predict, show, run, logs, cancel, archive):
     app.command(module.NAME)(module.command)
 
 
