@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from isosweep.report.reading import Tables
+from isosweep.tables.schema import RUNS
 
 __all__ = ["Roles", "axis_title", "numeric", "panel_labels", "plain", "roles", "setting_columns", "short"]
 
@@ -29,49 +30,12 @@ _TITLES = {
     "data": "data set",
 }
 _SYMBOLS = {"depth": "L", "width": "N", "gain": "σ_w", "bias_std": "σ_b", "q_star": "q*"}
-_SETTINGS = (
-    *("depth", "width", "activation", "negative_slope", "init", "gain", "q_star", "bias_std", "checkpoint", "module"),
-    *(
-        "data",
-        "data_samples",
-        "data_scale",
-        "fisher_samples",
-        "fisher_likelihood",
-        "fisher_layers",
-        "jacobian_samples",
-        "dtype",
-        "seed",
-    ),
-)
-# Columns of `runs` that are no settings of the network, whatever they hold.
-_NO_AXES = frozenset(
-    (
-        *(
-            "run_id",
-            "sweep",
-            "status",
-            "attempts",
-            "failure_cause",
-            "digest",
-            "gain_rule",
-            "code_id",
-            "measurement_version",
-        ),
-        *(
-            "data_inputs",
-            "data_classes",
-            "hostname",
-            "device",
-            "cpu_model",
-            "gpu_model",
-            "gpu_uuid",
-            "driver",
-            "slurm_job",
-        ),
-        *("cuda_version", "torch_version", "numpy_version", "scipy_version", "python_version", "task", "started_at"),
-        *("finished_at", "seconds", "peak_memory_bytes", "environment_class"),
-    )
-)
+# The columns of `runs` up to the status are settings; the rest of its schema is what became of the run.
+_KNOWN = [column.name for column in RUNS]
+_FIRST_OUTCOME = _KNOWN.index("status")
+_TOLD_BY_OTHERS = frozenset(("run_id", "sweep", "gain_rule", "data_inputs", "data_classes"))
+_SETTINGS = tuple(name for name in _KNOWN[:_FIRST_OUTCOME] if name not in _TOLD_BY_OTHERS)
+_NO_AXES = frozenset(_KNOWN[_FIRST_OUTCOME:]) | _TOLD_BY_OTHERS
 _NO_AXIS_PREFIXES = (
     "fisher_",
     "jacobian_",

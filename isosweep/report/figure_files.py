@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from isosweep.report.every_figure import Progress, described_figures
 from isosweep.report.html_page import VEGA_LITE
 from isosweep.report.reading import Tables
 
-__all__ = ["FORMATS", "paper_specification", "write_figures"]
+__all__ = ["FORMATS", "paper_specification", "write_described", "write_figures"]
 
 FORMATS = ("pdf", "svg", "png", "csv", "parquet", "json")
 PAPER_WIDTH = 486  # pt: 6.75 inches, the text of a two-column page
@@ -70,14 +70,28 @@ def write_figures(
     Raises:
         ValueError: a format that there is not; nothing is written then.
     """
+    _known(formats)
+    return write_described(described_figures(tables), folder, formats, progress)
+
+
+def _known(formats: Sequence[str]) -> None:
     unknown = [kind for kind in formats if kind not in FORMATS]
     if unknown:
         raise ValueError(f"no such format: {', '.join(unknown)}; there are {', '.join(FORMATS)}")
+
+
+def write_described(
+    figures: Mapping[str, Described],
+    folder: str | Path,
+    formats: Sequence[str] = ("pdf", "svg", "png"),
+    progress: Progress | None = None,
+) -> list[Path]:
+    """The same for figures that are there already, as those of a comparison."""
+    _known(formats)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     kinds = list(dict.fromkeys([*formats, "csv"]))
     written = []
-    figures = described_figures(tables)
     for number, (name, figure) in enumerate(figures.items(), 1):
         for kind in kinds:
             path = folder / f"{name}.{kind}"

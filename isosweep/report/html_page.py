@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -19,7 +20,7 @@ from isosweep.report.every_figure import Drawn, Progress, draw
 from isosweep.report.provenance import account, duration, size
 from isosweep.report.reading import Tables
 
-__all__ = ["VEGA_LITE", "page"]
+__all__ = ["VEGA_LITE", "cell_text", "page", "rendered", "specification", "told_of"]
 
 VEGA_LITE = "6.4"  # the version that vl-convert and the page draw with
 _MOST_ROWS = 60  # of the table below a figure
@@ -62,13 +63,15 @@ def specification(figure: Described) -> dict[str, Any]:
     return spec
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A value of the table below a figure."""
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _figure(figure: Described) -> dict[str, Any]:
+def told_of(figure: Described) -> dict[str, Any]:
+    """What the page says of a figure: title, caption, alternative text and the first rows of its numbers."""
     rows = records(figure.data.head(_MOST_ROWS))
     return {
         "name": figure.name,
@@ -76,7 +79,7 @@ def _figure(figure: Described) -> dict[str, Any]:
         "caption": figure.caption,
         "alternative": figure.alternative,
         "columns": [str(name).replace("_", " ") for name in figure.data.columns],
-        "rows": [[_cell(value) for value in row.values()] for row in rows],
+        "rows": [[cell_text(value) for value in row.values()] for row in rows],
         "more": max(0, len(figure.data) - _MOST_ROWS),
         "beside": figure.beside,
     }
@@ -110,13 +113,8 @@ def _choices(drawn: Drawn) -> list[dict[str, Any]]:
     return [{"panel": panel, "cells": cells} for panel, cells in groups.items()]
 
 
-def page(tables: Tables, progress: Progress | None = None) -> str:
-    """The report of these tables: the same tables give the same text, byte for byte.
-
-    `progress` is told after each figure how many of how many steps are done.
-    """
-    drawn = draw(tables, progress)
-    figures = {figure.name: figure for figure in drawn.figures}
+def rendered(template: str, figures: Mapping[str, Described], networks: Mapping[str, Any], **context: Any) -> str:
+    """A page with its styles, scripts, figures and the networks they choose from inside."""
     specs = {
         name: {
             "spec": specification(figure),
@@ -127,28 +125,44 @@ def page(tables: Tables, progress: Progress | None = None) -> str:
         }
         for name, figure in figures.items()
     }
-    sections = []
-    for key, title in _SECTIONS:
-        members = [_figure(figure) for figure in figures.values() if figure.section == key]
-        if members or key == "run":
-            sections.append({"key": key, "title": title, "figures": members})
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FunctionLoader(_file),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals.update(duration=duration, size=size)
-    template = environment.from_string(_file("page.html.j2"))
-    return template.render(
+    return environment.get_template(template).render(
+        style=Markup(_file("page.css")),
+        library=Markup(_library()),
+        script=Markup(_file("page.js")),
+        specs=_json(specs),
+        networks=_json(networks),
+        **context,
+    )
+
+
+def page(tables: Tables, progress: Progress | None = None) -> str:
+    """The report of these tables: the same tables give the same text, byte for byte.
+
+    `progress` is told after each figure how many of how many steps are done.
+    """
+    drawn = draw(tables, progress)
+    figures = {figure.name: figure for figure in drawn.figures}
+    sections = []
+    for key, title in _SECTIONS:
+        members = [told_of(figure) for figure in figures.values() if figure.section == key]
+        if members or key == "run":
+            sections.append({"key": key, "title": title, "figures": members})
+    return rendered(
+        "page.html.j2",
+        figures,
+        {"parts": list(PARTS), "cells": _networks(drawn), "first": first_cell(drawn.cells, drawn.networks)},
         name=tables.name,
         sweep=tables.sweep,
         account=account(tables),
         sections=sections,
         choices=_choices(drawn),
         notes=drawn.notes,
-        style=Markup(_file("page.css")),
-        library=Markup(_library()),
-        script=Markup(_file("page.js")),
-        specs=_json(specs),
-        networks=_json(
-            {"parts": list(PARTS), "cells": _networks(drawn), "first": first_cell(drawn.cells, drawn.networks)}
-        ),
     )

@@ -74,7 +74,9 @@ PROVENANCE: dict[str, Any] = {
 
 
 def run_id(settings: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:20]
+    """An id like a real one: the sweep's name is no part of it."""
+    named = {key: value for key, value in settings.items() if key != "sweep"}
+    return hashlib.sha256(json.dumps(named, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
 def spectra(row: Mapping[str, Any], eigenvalues: int, samples: int, values: int) -> tuple[np.ndarray, np.ndarray]:
