@@ -1,22 +1,20 @@
-"""Carry out a run: its network, its data, its spectra."""
+"""Carry out a run: its network, its data, its spectra, and its training where it has one."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from isosweep.curvature import forward_statistics, jacobian_spectrum
-from isosweep.networks.realize import realize
+from isosweep.networks.realize import measured_split, realize
 from isosweep.sweep.settings import Run
 from isosweep.threads import single_threaded
 
 from .determinism import deterministic
-from .fisher import measure_fisher
-from .measurement import FisherBlock, JacobianSample, LayerActivity, Measurement
+from .measurement import Measurement
+from .spectra import MeasuredInputs, input_statistics, measure_spectra
 
 __all__ = ["execute"]
 
@@ -28,11 +26,13 @@ def execute(
     folder: str | Path | None = None,
     checkpoints: Path | None = None,
     stop: Callable[[], bool] | None = None,
+    checkpoint_minutes: float = 10.0,
+    workers: int = 1,
 ) -> Measurement:
-    """Measure a run at initialisation.
+    """Measure a run: at initialisation and, where it trains, at its points along the training.
 
     Within one environment class the result is the same to the last bit, whatever ran before in the process and however
-    many threads it has.
+    many threads it has; training that was stopped or killed and goes on from its checkpoint included.
 
     Args:
         run: from `isosweep.load(path).runs()`.
@@ -40,50 +40,34 @@ def execute(
         folder: where a user's own module is imported from (the working directory if None).
         checkpoints: the folder of this run's own checkpoints; without effect on a run that does not train.
         stop: asked between training steps; once it is true the run writes its checkpoint and raises `Paused`.
+        checkpoint_minutes: how long training may go on without one.
+        workers: single-threaded workers that share the work of a training step; the bits do not depend on it.
 
     Raises:
         Paused: `stop` said so.
+        CheckpointError: the latest checkpoint is another run's or another version's.
+        ManifoldError: the weights are not on the manifold that they are to be trained on.
         MissingData, UserNetworkError: see `isosweep.realize`.
         Errors of `isosweep.curvature.errors`: a layer that is not supported, weights or activations that are not
-        finite.
+        finite at initialisation.
     """
     with deterministic(run.seed), single_threaded(), torch.no_grad():
-        network, inputs, labels = realize(run, device, folder=folder)
-        blocks: list[FisherBlock] = []
-        scalars = _input_statistics(inputs)
-        wanted = run.measure.fisher
-        if wanted is not None:
-            measured = measure_fisher(network, inputs, labels, wanted)
-            blocks.extend(measured.blocks)
-            scalars |= measured.scalars
-        samples: list[JacobianSample] = []
-        if run.measure.jacobian is not None:
-            m = run.measure.jacobian.samples
-            result = jacobian_spectrum(network, inputs[:m])
-            values, logs = (
-                result.singular_values.cpu().double().numpy(),
-                result.log_singular_values.cpu().double().numpy(),
+        if run.train is not None:
+            from isosweep.training.run import train_run
+
+            return train_run(
+                run,
+                torch.device(device),
+                folder=folder,
+                checkpoints=checkpoints,
+                stop=stop,
+                checkpoint_minutes=checkpoint_minutes,
+                workers=workers,
             )
-            samples = [JacobianSample(0, i, values[i], logs[i]) for i in range(m)]
-            finite = logs[~(logs == -math.inf)]
-            scalars["jacobian_s_max"] = float(values.max())
-            scalars["jacobian_log_s_max"] = float(logs.max())
-            scalars["jacobian_log_s_min"] = float(finite.min()) if finite.size else -math.inf
-            scalars["jacobian_rank"] = float(min((row != -math.inf).sum() for row in logs))
-        statistics = forward_statistics(network, inputs)
-        layers = [
-            LayerActivity(0, i, name, float(q), float(c))
-            for i, (name, q, c) in enumerate(zip(statistics.names, statistics.q, statistics.c, strict=True), start=1)
-        ]
-    return Measurement(tuple(blocks), tuple(samples), tuple(layers), scalars)
-
-
-def _input_statistics(inputs: Tensor) -> dict[str, float]:
-    """What mean field starts from: the mean of |x|²/N_0, and that of x_i·x_j over distinct pairs as a share of it."""
-    x = inputs.to(device="cpu", dtype=torch.float64)
-    n, width = x.shape
-    square = float((x * x).sum(dim=1).mean())
-    # Σ_{i≠j} x_i·x_j = |Σ x_i|² − Σ |x_i|²
-    total = x.sum(dim=0)
-    pair = (float(total @ total) - n * square) / (n * (n - 1)) if n > 1 else math.nan
-    return {"input_mean_square": square / width, "input_correlation": pair / square if square > 0 else math.nan}
+        network, inputs, labels = realize(run, device, folder=folder)
+        jacobian = inputs
+        if run.measure.jacobian is not None and run.measure.jacobian.data != measured_split(run)[0]:
+            jacobian = realize(replace(run, measure=replace(run.measure, fisher=None)), device, folder=folder).inputs
+        spectra = measure_spectra(network, MeasuredInputs(inputs, labels, jacobian), run.measure)
+        scalars = input_statistics(inputs) | spectra.scalars
+    return Measurement(spectra.fisher, spectra.jacobian, spectra.layers, scalars)

@@ -64,14 +64,14 @@ class LayerActivity:
 
 @dataclass(frozen=True)
 class TrainingPoint:
-    """A point of the training curve: `values` are numbers by the column names of the table `training`.
+    """A point of the training curve: numbers, and lists of numbers, by the column names of the table `training`.
 
-    A column that was not measured at this step is absent. `epoch` is the share of epochs done, 0 at initialisation.
+    A column that was not measured at this step is absent. `epoch` counts epochs, 0 at initialisation.
     """
 
     step: int
     epoch: float
-    values: dict[str, float]
+    values: dict[str, float | np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,9 @@ class Measurement:
         for name in sorted(self.scalars):
             yield f"scalar/{name}", np.array([self.scalars[name]])
         for point in self.training:
-            names = sorted(point.values)
-            yield f"training/{point.step}/{','.join(names)}", np.array([point.epoch, *map(point.values.get, names)])
+            yield f"training/{point.step}/epoch", np.array([point.epoch])
+            for name in sorted(point.values):
+                yield f"training/{point.step}/{name}", np.atleast_1d(point.values[name])
         if self.outcome != "done":
             yield f"outcome/{self.outcome}", np.array([])
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from isosweep.data.splits import load_splits
 from isosweep.data.training_split import training_split
 from isosweep.sweep.settings import NetworkSettings, Run
 from isosweep.threads import single_threaded
@@ -15,7 +16,7 @@ from isosweep.threads import single_threaded
 from .dense import dense_network
 from .user import UserNetworkError, load_checkpoint, user_network
 
-__all__ = ["Realized", "realize"]
+__all__ = ["Realized", "initial_network", "measured_split", "realize"]
 
 
 class Realized(NamedTuple):
@@ -23,7 +24,8 @@ class Realized(NamedTuple):
 
     Attributes:
         network: a plain `torch.nn.Sequential`.
-        inputs: (n, N_0), those that the Fisher is averaged over; the Jacobian's are their first m.
+        inputs: (n, N_0), those that the Fisher is averaged over, or the Jacobian's where it is measured alone; where
+            both are of one split, the Jacobian's are their first m.
         labels: (n,).
     """
 
@@ -38,6 +40,35 @@ def _outputs(network: nn.Sequential, inputs: Tensor) -> Tensor:
     except (RuntimeError, TypeError) as error:
         raise UserNetworkError(f"the network cannot take inputs of shape {tuple(inputs.shape)}: {error}") from error
     return outputs
+
+
+def initial_network(run: Run, dtype: torch.dtype, folder: str | Path | None = None) -> nn.Sequential:
+    """The run's network at initialisation, on the CPU, in `dtype`; drawn and scaled in float64.
+
+    Raises:
+        UserNetworkError: see `realize`.
+    """
+    with single_threaded(), torch.no_grad():
+        if isinstance(run.network, NetworkSettings):
+            network = dense_network(run.network, run.data.inputs, run.data.classes, run.seed, dtype)
+        else:
+            network = user_network(run.network, run.data.inputs, run.data.classes, run.seed, dtype, folder)
+        if run.network.checkpoint is not None:
+            load_checkpoint(network, run.network.checkpoint, run.network.checkpoint_checksum)
+        outputs = _outputs(network, torch.zeros(1, run.data.inputs, dtype=dtype, device="cpu"))
+        if outputs.shape != (1, run.data.classes):
+            raise UserNetworkError(
+                f"the network gives outputs of shape {tuple(outputs.shape)} for one input; "
+                f"expected (1, {run.data.classes})"
+            )
+        return network
+
+
+def measured_split(run: Run) -> tuple[str, int]:
+    """The split whose first inputs are measured on, and how many: the Fisher's, or else the Jacobian's."""
+    part = run.measure.fisher or run.measure.jacobian
+    assert part is not None, "a run measures something"
+    return part.data, part.samples
 
 
 def realize(run: Run, device: str | torch.device = "cpu", *, folder: str | Path | None = None) -> Realized:
@@ -55,23 +86,12 @@ def realize(run: Run, device: str | torch.device = "cpu", *, folder: str | Path 
         MissingData: the data files are gone or have changed since the run was planned.
         UserNetworkError: a user's module or checkpoint has changed, or does not give the network asked for.
     """
-    fisher, jacobian = run.measure.fisher, run.measure.jacobian
-    samples = fisher.samples if fisher is not None else jacobian.samples if jacobian is not None else 0
+    split, samples = measured_split(run)
     dtype = getattr(torch, run.measure.dtype)
     with single_threaded(), torch.no_grad():
-        split = training_split(run.data, run.seed)
-        if isinstance(run.network, NetworkSettings):
-            network = dense_network(run.network, run.data.inputs, run.data.classes, run.seed, dtype)
-        else:
-            network = user_network(run.network, run.data.inputs, run.data.classes, run.seed, dtype, folder)
-        if run.network.checkpoint is not None:
-            load_checkpoint(network, run.network.checkpoint, run.network.checkpoint_checksum)
-        inputs = torch.from_numpy(split.inputs[:samples].copy()).to(dtype)
-        outputs = _outputs(network, inputs[:1])
-        if outputs.shape != (1, run.data.classes):
-            raise UserNetworkError(
-                f"the network gives outputs of shape {tuple(outputs.shape)} for one input; "
-                f"expected (1, {run.data.classes})"
-            )
-    labels = torch.from_numpy(split.labels[:samples].copy())
+        network = initial_network(run, dtype, folder)
+        found = training_split(run.data, run.seed) if split == "train" else load_splits(run.data, run.seed).test
+        assert found is not None, "the sweep file asks for a test split where it is measured on"
+        inputs = torch.from_numpy(found.inputs[:samples].copy()).to(dtype)
+    labels = torch.from_numpy(found.labels[:samples].copy())
     return Realized(network.to(device), inputs.to(device), labels.to(device))

@@ -16,11 +16,14 @@ from .document import Document, Path_
 from .errors import Problem, SpecError, in_order, nearest, short
 from .parse import AXIS_PATHS, AxisError, parse_axis, parse_bound, problems_of
 from .schema import AXES, DenseSection, GridModel, SweepModel
+from .train_schema import TRAIN_AXES
 
 __all__ = ["Grid", "Point", "grids_of"]
 
 Point = dict[str, Any]
 
+_NECESSARY_TRAIN = ("epochs", "batch", "optimizer", "learning_rate", "manifold", "schedule", "train_dtype")
+_OPTIONAL_TRAIN = frozenset(TRAIN_AXES.values()) - frozenset(_NECESSARY_TRAIN)
 # The axes that an include may take away by null.
 _OPTIONAL = frozenset(
     (
@@ -28,13 +31,29 @@ _OPTIONAL = frozenset(
         *("data_inputs", "data_validation", "data_test", "data_standardise"),
         *("augmentation_flip", "augmentation_shift", "augmentation_crop"),
     )
-) | {"data_classes", "fisher_memory", "fisher_damping", "fisher_leading", "fisher_steps", "fisher_probes"}
+) | {
+    "data_classes",
+    "fisher_memory",
+    "fisher_damping",
+    "fisher_leading",
+    "fisher_steps",
+    "fisher_probes",
+    *_OPTIONAL_TRAIN,
+}
 
 # The axes that every run has.
 _NECESSARY = frozenset(
     (
         *("seed", "depth", "width", "activation", "module", "data", "dtype", "fisher_likelihood", "fisher_layers"),
-        *("fisher_method", "fisher_parameter_set", "fisher_kind", "fisher_centred", "fisher_bounds"),
+        *(
+            "fisher_data",
+            "jacobian_data",
+            "fisher_method",
+            "fisher_parameter_set",
+            "fisher_kind",
+            "fisher_centred",
+            "fisher_bounds",
+        ),
     )
 )
 
@@ -50,6 +69,7 @@ class Grid:
         exclude: conditions of the points to drop.
         root: where data files are looked for.
         prefix: where the grid stands in the document: () or ("grids", i).
+        marks: the epochs and the steps after which a training is measured.
         places: where axes stand that are not in their section: those of an `include`.
         arguments: axes that are arguments of a user's module.
     """
@@ -60,6 +80,7 @@ class Grid:
     exclude: tuple[Condition, ...] = ()
     root: str | None = None
     prefix: Path_ = ()
+    marks: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     places: dict[str, Path_] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
 
@@ -292,7 +313,9 @@ class _Reader:
         when = self.when()
         exclude = tuple(c for i, raw in enumerate(self.model.exclude) if (c := self.condition(raw, ("exclude", i))))
         root = self.model.data.root
-        base = Grid(self.axes, self.zips(), when, exclude, root, self.prefix, arguments=self.arguments)
+        train = self.model.train
+        marks = ((), ()) if train is None else (train.measure.epochs, train.measure.steps)
+        base = Grid(self.axes, self.zips(), when, exclude, root, self.prefix, marks, arguments=self.arguments)
         return [base, *self.include(base)]
 
 
@@ -313,7 +336,7 @@ def _lay_over(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         if (
             isinstance(value, Mapping)
             and isinstance(result.get(key), dict)
-            and key in ("network", "data", "measure", "fisher", "jacobian", "augmentation", "when")
+            and key in ("network", "data", "measure", "fisher", "jacobian", "augmentation", "train", "when")
         ):
             result[key] = _lay_over(result[key], value)
         else:

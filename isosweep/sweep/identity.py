@@ -10,6 +10,7 @@ import hashlib
 import json
 
 from .settings import DataSettings, MeasureSettings, ModuleSettings, NetworkSettings, Run
+from .train_settings import TrainSettings
 
 __all__ = ["ID_DIGITS", "MEASUREMENT_VERSION", "MEASUREMENT_VERSIONS", "Identity", "identity_text", "run_id"]
 
@@ -26,29 +27,35 @@ MEASUREMENT_VERSION = max(MEASUREMENT_VERSIONS)
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
-def identity_text(settings: NetworkSettings | ModuleSettings | DataSettings | MeasureSettings) -> str:
+def identity_text(settings: NetworkSettings | ModuleSettings | DataSettings | MeasureSettings | TrainSettings) -> str:
     """Canonical JSON of what of `settings` enters the id."""
     return _encode(settings.identity())
 
 
 class Identity:
-    """Ids of the runs that share a network, data and measurement (each by its `identity_text`), but not the seed."""
+    """Ids of the runs that share a network, data, measurement and training (each by its `identity_text`), but not the
+    seed. Without training the text says nothing of it.
+    """
 
-    __slots__ = ("_hash",)
+    __slots__ = ("_end", "_hash")
 
-    def __init__(self, network: str, data: str, measure: str, version: int = MEASUREMENT_VERSION):
+    def __init__(
+        self, network: str, data: str, measure: str, train: str | None = None, version: int = MEASUREMENT_VERSION
+    ):
         text = f'{{"version":{version},"run":{{"data":{data},"measure":{measure},"network":{network},"seed":'
         self._hash = hashlib.sha256(text.encode())
+        self._end = b"}}" if train is None else f',"train":{train}}}}}'.encode()
 
     def of(self, seed: int) -> str:
         """The id of the run with this seed."""
         whole = self._hash.copy()
-        whole.update(b"%d}}" % seed)
+        whole.update(b"%d" % seed + self._end)
         return whole.hexdigest()[:ID_DIGITS]
 
 
 def run_id(run: Run, version: int = MEASUREMENT_VERSION) -> str:
     """The id of `run` under a measurement version (to find records of an older one)."""
-    return Identity(identity_text(run.network), identity_text(run.data), identity_text(run.measure), version).of(
+    train = None if run.train is None else identity_text(run.train)
+    return Identity(identity_text(run.network), identity_text(run.data), identity_text(run.measure), train, version).of(
         run.seed
     )

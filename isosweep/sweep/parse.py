@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
+from .axis_types import Flag, expand_axis
 from .document import Document, Path_
 from .errors import Problem, nearest, short
 from .numbers import exact, number
@@ -18,14 +19,13 @@ from .schema import (
     DataSection,
     DenseSection,
     FisherSection,
-    Flag,
     GridModel,
     JacobianSection,
     MeasureSection,
     ModuleSection,
     SweepModel,
-    expand_axis,
 )
+from .train_schema import PointsSection, TrainSection
 
 __all__ = ["AXIS_PATHS", "AxisError", "parse_axis", "parse_bound", "problems_of"]
 
@@ -39,6 +39,8 @@ _SECTIONS: dict[tuple[str, ...], list[type[BaseModel]]] = {
     ("measure",): [MeasureSection],
     ("measure", "fisher"): [FisherSection],
     ("measure", "jacobian"): [JacobianSection],
+    ("train",): [TrainSection],
+    ("train", "measure"): [PointsSection],
 }
 
 _WORDS = {
@@ -152,7 +154,8 @@ def parse_axis(name: str, raw: Any, *, argument: bool = False) -> tuple[Any, ...
 _NOT_NUMBERS = frozenset(
     (
         *("activation", "init", "checkpoint", "module", "data", "data_scale", "dtype", "fisher_likelihood"),
-        *("data_standardise", "augmentation_flip"),
+        *("data_standardise", "augmentation_flip", "fisher_data", "jacobian_data"),
+        *("optimizer", "manifold", "schedule", "loss_function", "train_dtype", "layer_scales"),
         *("fisher_layers", "fisher_method", "fisher_parameter_set", "fisher_kind", "fisher_centred", "fisher_bounds"),
     )
 )

@@ -12,6 +12,7 @@ from isosweep.fisher_memory import DEFAULT_MEMORY, Problem, cheapest_method, mat
 from .errors import Impossible
 from .parse import AXIS_PATHS
 from .resolve_data import DataResolver
+from .resolve_train import TRAIN, resolve_train
 from .settings import (
     DataSettings,
     FisherSettings,
@@ -20,6 +21,7 @@ from .settings import (
     ModuleSettings,
     NetworkSettings,
 )
+from .train_settings import TrainSettings
 from .user_module import UserModuleError, find_function
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Impossible", "Resolver", "Settings"]
 
-Settings = tuple[NetworkSettings | ModuleSettings, DataSettings, MeasureSettings]
+Settings = tuple[NetworkSettings | ModuleSettings, DataSettings, MeasureSettings, TrainSettings | None]
 
 _NEGATIVE_SLOPE = 0.01
 # Of the matrix-free method.
@@ -38,7 +40,7 @@ _NETWORK = tuple(name for name, path in AXIS_PATHS.items() if path[0] == "networ
 _DATA = tuple(name for name, path in AXIS_PATHS.items() if path[0] == "data")
 _MEASURE = tuple(name for name, path in AXIS_PATHS.items() if path[0] == "measure")
 _SURROUNDINGS = (*(name for name in _DATA if name != "data_scale"), *_MEASURE)
-_NOT_NETWORK = frozenset((*_DATA, *_MEASURE, "seed"))
+_NOT_NETWORK = frozenset((*_DATA, *_MEASURE, *TRAIN, "seed"))
 # With these networks every variance is a fixed point, so that a free q* may be chosen.
 _FREE_Q_STAR = 1.0
 
@@ -113,13 +115,19 @@ class Resolver:
         data = self._cached(
             (surroundings, scale, mean_square), lambda: replace(unscaled, scale=scale, mean_square=mean_square)
         )
-        return network, data, measure
+        trained = tuple(map(get, TRAIN))
+        if all(value is None for value in trained):
+            return network, data, measure, None
+        # what training asks of the network enters the key too: its manifold, what the loss follows from
+        key = ("train", trained, grid.marks, id(network), id(data), id(measure))
+        train = self._cached(key, lambda: resolve_train(point, grid.marks, network, data, measure, self.used))
+        return network, data, measure, train
 
     def _surroundings(self, grid: Grid, point: Point) -> tuple[MeasureSettings, DataSettings]:
         """What does not depend on the network: the measurement, and the data but for their scale."""
         measure = self._measure(point)
         data = self._data.settings(grid.root, point)
-        self._check_measure(measure, data.samples, data.classes)
+        self._check_measure(measure, data)
         return measure, data
 
     def _cached(self, key: Any, make: Any) -> Any:
@@ -139,13 +147,13 @@ class Resolver:
         n, m = point.get("fisher_samples"), point.get("jacobian_samples")
         if n is None and m is None:
             raise Impossible("fisher_samples", "nothing is measured: expected fisher, jacobian, or both")
-        if n is not None and m is not None and m > n:
+        if n is not None and m is not None and m > n and point.get("fisher_data") == point.get("jacobian_data"):
             raise Impossible(
                 "jacobian_samples",
                 f"the Jacobian's {m} samples are the first of the Fisher's {n}: expected at most {n}",
             )
         fisher = None if n is None else self._fisher(point, n)
-        jacobian = None if m is None else JacobianSettings(m)
+        jacobian = None if m is None else JacobianSettings(m, point.get("jacobian_data") or "train")
         return MeasureSettings(fisher, jacobian, point["dtype"])
 
     def _fisher(self, point: Point, samples: int) -> FisherSettings:
@@ -163,6 +171,7 @@ class Resolver:
             point["fisher_centred"],
             point["fisher_bounds"],
             point.get("fisher_damping"),
+            data=point.get("fisher_data") or "train",
         )
         if dual.bounds and not dual.is_plain:
             raise Impossible(
@@ -219,14 +228,15 @@ class Resolver:
             )
         return replace(measure, fisher=chosen)
 
-    def _check_measure(self, measure: MeasureSettings, samples: int, classes: int) -> None:
-        if measure.fisher is not None and measure.fisher.likelihood == "categorical" and classes < 2:
+    def _check_measure(self, measure: MeasureSettings, data: DataSettings) -> None:
+        if measure.fisher is not None and measure.fisher.likelihood == "categorical" and data.classes < 2:
             raise Impossible("data_classes", "a categorical likelihood over one class has no information: expected 2")
         for axis, part in (("fisher_samples", measure.fisher), ("jacobian_samples", measure.jacobian)):
-            if part is not None and part.samples > samples:
-                raise Impossible(
-                    axis, f"{part.samples} samples to measure on are more than the {samples} of data.samples"
-                )
+            if part is None:
+                continue
+            there, key = (data.samples, "data.samples") if part.data == "train" else (data.test or 0, "data.test")
+            if part.samples > there:
+                raise Impossible(axis, f"{part.samples} samples to measure on are more than the {there} of {key}")
 
     def _checkpoint(self, path: str | None) -> tuple[str | None, str | None]:
         if path is None:

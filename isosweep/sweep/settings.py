@@ -6,6 +6,8 @@ import json
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from .train_settings import PointSettings, TrainSettings
+
 __all__ = [
     "AugmentationSettings",
     "DataSettings",
@@ -134,7 +136,8 @@ class DataSettings:
 
 @dataclass(frozen=True, slots=True)
 class FisherSettings:
-    """The Fisher information of `likelihood` over the first `samples` inputs, and how much of each layer's block.
+    """The Fisher information of `likelihood` over the first `samples` inputs of the split `data`, and how much of each
+    layer's block.
 
     `method` is the one used, never "auto". `damping` is the λ of tr F(F + λI)⁻¹ and log det(I + F/λ). `leading`
     eigenvalues, `steps` of Krylov space and `probes` of the density belong to "lanczos"; else they are None.
@@ -152,6 +155,7 @@ class FisherSettings:
     leading: int | None = None
     steps: int | None = None
     probes: int | None = None
+    data: Literal["train", "test"] = "train"
 
     @property
     def is_plain(self) -> bool:
@@ -163,7 +167,7 @@ class FisherSettings:
         return _without_defaults(self)
 
 
-def _without_defaults(settings: FisherSettings) -> dict[str, Any]:
+def _without_defaults(settings: FisherSettings | JacobianSettings) -> dict[str, Any]:
     """Its fields by name, less those at their default: what came later leaves earlier runs as they were."""
     values = {f.name: (getattr(settings, f.name), f.default) for f in fields(settings)}
     return {name: value for name, (value, default) in values.items() if default is MISSING or value != default}
@@ -171,9 +175,14 @@ def _without_defaults(settings: FisherSettings) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class JacobianSettings:
-    """Singular values of ∂x^L/∂x^0 at the first `samples` inputs."""
+    """Singular values of ∂x^L/∂x^0 at the first `samples` inputs of the split `data`."""
 
     samples: int
+    data: Literal["train", "test"] = "train"
+
+    def identity(self) -> dict[str, Any]:
+        """All of it enters the run id; what has a default only where it is not at it."""
+        return _without_defaults(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +199,7 @@ class MeasureSettings:
         return {
             "dtype": self.dtype,
             "fisher": fisher and fisher.identity(),
-            "jacobian": jacobian and {"samples": jacobian.samples},
+            "jacobian": jacobian and jacobian.identity(),
         }
 
 
@@ -203,6 +212,7 @@ class Run:
     measure: MeasureSettings
     seed: int
     id: str = field(default="", compare=False)
+    train: TrainSettings | None = None
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -240,6 +250,7 @@ class Run:
             "augmentation_shift": data.augmentation.shift if data.augmentation else 0,
             "augmentation_crop": data.augmentation.crop if data.augmentation else 0,
             "fisher_samples": fisher and fisher.samples,
+            "fisher_data": fisher and fisher.data,
             "fisher_likelihood": fisher and fisher.likelihood,
             "fisher_layers": fisher and fisher.layers,
             "fisher_method": fisher and fisher.method,
@@ -252,10 +263,11 @@ class Run:
             "fisher_steps": fisher and fisher.steps,
             "fisher_probes": fisher and fisher.probes,
             "jacobian_samples": self.measure.jacobian and self.measure.jacobian.samples,
+            "jacobian_data": self.measure.jacobian and self.measure.jacobian.data,
             "dtype": self.measure.dtype,
             "seed": self.seed,
         }
-        return row
+        return row if self.train is None else row | self.train.columns
 
 
 _LATER_DATA = ("validation", "test", "test_checksum", "standardise", "augmentation")
@@ -273,6 +285,10 @@ def to_json(run: Run) -> str:
             del raw["data"][name]
     if run.measure.fisher is not None:
         raw["measure"]["fisher"] = _without_defaults(run.measure.fisher)
+    if run.measure.jacobian is not None:
+        raw["measure"]["jacobian"] = _without_defaults(run.measure.jacobian)
+    if run.train is None:
+        del raw["train"]
     return json.dumps(raw, sort_keys=True)
 
 
@@ -296,4 +312,13 @@ def from_json(text: str) -> Run:
         ),
         raw["seed"],
         raw["id"],
+        _train(raw.get("train")),
     )
+
+
+def _train(raw: dict[str, Any] | None) -> TrainSettings | None:
+    if raw is None:
+        return None
+    points = raw.pop("points")
+    points |= {name: tuple(points[name]) for name in ("epochs", "steps")}
+    return TrainSettings(**raw, points=PointSettings(**points))

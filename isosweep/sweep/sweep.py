@@ -17,7 +17,9 @@ from .grid import Grid, Point, grids_of
 from .identity import Identity, identity_text
 from .parse import AXIS_PATHS
 from .resolve import Impossible, Resolver
+from .resolve_train import IDLE_TRAIN_OPTIONS
 from .settings import DataSettings, MeasureSettings, ModuleSettings, NetworkSettings, Run
+from .train_settings import TrainSettings
 
 __all__ = ["Sweep", "load"]
 
@@ -109,21 +111,27 @@ class _Identities:
 
     def __init__(self) -> None:
         self._texts: dict[int, str] = {}
-        self._identities: dict[tuple[int, int, int], Identity] = {}
+        self._identities: dict[tuple[int, int, int, int], Identity] = {}
 
-    def _text(self, settings: NetworkSettings | ModuleSettings | DataSettings | MeasureSettings) -> str:
+    def _text(self, settings: NetworkSettings | ModuleSettings | DataSettings | MeasureSettings | TrainSettings) -> str:
         text = self._texts.get(id(settings))
         if text is None:
             text = self._texts[id(settings)] = identity_text(settings)
         return text
 
     def id_of(
-        self, network: NetworkSettings | ModuleSettings, data: DataSettings, measure: MeasureSettings, seed: int
+        self,
+        network: NetworkSettings | ModuleSettings,
+        data: DataSettings,
+        measure: MeasureSettings,
+        train: TrainSettings | None,
+        seed: int,
     ) -> str:
-        key = (id(network), id(data), id(measure))
+        key = (id(network), id(data), id(measure), id(train))
         identity = self._identities.get(key)
         if identity is None:
-            identity = Identity(self._text(network), self._text(data), self._text(measure))
+            trained = None if train is None else self._text(train)
+            identity = Identity(self._text(network), self._text(data), self._text(measure), trained)
             self._identities[key] = identity
         return identity.of(seed)
 
@@ -152,6 +160,7 @@ def _without_effect(document: Document, grids: Sequence[Grid], used: set[str]) -
         "negative_slope": "activation: leaky_relu",
         "fisher_memory": "measure.fisher.method: auto",
         **dict.fromkeys(("fisher_leading", "fisher_steps", "fisher_probes"), "measure.fisher.method: lanczos, or auto"),
+        **IDLE_TRAIN_OPTIONS,
     }
     return [
         document.problem(
@@ -198,12 +207,13 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
                     excluded += 1
                     continue
                 try:
-                    network, data, measure = resolver.settings(grid, point)
+                    network, data, measure, train = resolver.settings(grid, point)
                 except Impossible as error:
                     failures.add(grid, error, point)
                     continue
                 seed = point["seed"]
-                run = Run(network, data, measure, seed, identities.id_of(network, data, measure, seed))
+                id_ = identities.id_of(network, data, measure, train, seed)
+                run = Run(network, data, measure, seed, id_, train)
                 if run.id in runs:
                     duplicates += 1
                 else:

@@ -28,6 +28,7 @@ from isosweep.sweep.settings import (
     from_json,
     to_json,
 )
+from isosweep.sweep.train_settings import PointSettings, TrainSettings
 
 AXES_OF_A_SWEEP = st.fixed_dictionaries(
     {
@@ -81,6 +82,14 @@ def test_adding_seeds_or_points_only_adds_ids(axes: dict[str, list[Any]], seeds:
     assert set(included) <= set(ids(spec(network={**axes, "depth": [*axes["depth"], depth]}, seeds=seeds)))
 
 
+TRAIN = {"epochs": 2, "batch": 16, "optimizer": "riemannian_adam", "learning_rate": 0.01}
+
+
+def training(**changes: Any) -> dict[str, Any]:
+    """The changes to a sweep file that let it train."""
+    return {f"train__{name}": value for name, value in (TRAIN | changes).items()}
+
+
 # For every axis another value than BASE's, and what else the file then needs.
 OTHER: dict[str, tuple[Any, dict[str, Any]]] = {
     "depth": (5, {}),
@@ -103,6 +112,7 @@ OTHER: dict[str, tuple[Any, dict[str, Any]]] = {
     "augmentation_shift": (2, {}),
     "augmentation_crop": (2, {}),
     "fisher_samples": (15, {}),
+    "fisher_data": ("test", {"data__test": 50}),
     "fisher_likelihood": ("gaussian", {}),
     "fisher_layers": ("none", {}),
     "fisher_method": ("lanczos", {}),
@@ -116,6 +126,31 @@ OTHER: dict[str, tuple[Any, dict[str, Any]]] = {
     "fisher_steps": (50, {"measure__fisher__method": "lanczos"}),
     "fisher_probes": (3, {"measure__fisher__method": "lanczos"}),
     "jacobian_samples": (3, {}),
+    "jacobian_data": ("test", {"data__test": 50}),
+    "epochs": (3, training()),
+    "batch": (15, training()),
+    "optimizer": ("adamw", training()),
+    "learning_rate": (0.02, training()),
+    "learning_rate_manifold": (0.02, training(manifold="stiefel")),
+    "learning_rate_scale": (0.02, training(manifold="stiefel")),
+    "momentum": (0.5, training(optimizer="sgd")),
+    "beta1": (0.5, training()),
+    "beta2": (0.5, training()),
+    "eps": (1e-3, training()),
+    "weight_decay": (0.1, training()),
+    "manifold": ("oblique", training(manifold="stiefel")),
+    "layer_scales": (True, training()),
+    "orthogonality_penalty": (0.1, training(manifold="oblique")),
+    "schedule": ("cosine", training()),
+    "warmup": (1, training()),
+    "decay_every": (1, training(schedule="step", decay_every=2, decay_factor=0.5)),
+    "decay_factor": (0.1, training(schedule="step", decay_every=2, decay_factor=0.5)),
+    "clip": (1, training()),
+    "loss_function": ("squared_error", training()),
+    "train_dtype": ("float64", training()),
+    "hessian_count": (2, training()),
+    "kernel_samples": (4, training()),
+    "smoothness_every": (4, training()),
     "dtype": ("float32", {}),
     "seed": ([1], {}),
 }
@@ -142,6 +177,8 @@ NETWORK = NetworkSettings(4, 8, "leaky_relu", 0.1, "orthogonal", 1.5, None, 0.25
 MODULE = ModuleSettings("net:make", (("a", 1), ("b", "x")), "s1", ("seed",), "/a", "c1")
 DATA = DataSettings("digits", 64, "unit", 1.0, 64, 10, "d1", "/data")
 MEASURE = MeasureSettings(FisherSettings(16, "categorical", "summary"), JacobianSettings(4), "float64")
+POINTS = PointSettings((1,), (3,), 2, 4, 5)
+TRAINING = TrainSettings(2, 16, "sgd", 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, "stiefel", 0.9, points=POINTS)
 RUN = Run(NETWORK, DATA, MEASURE, 3)
 
 CHANGED: dict[type, dict[str, Any]] = {
@@ -189,10 +226,19 @@ CHANGED: dict[type, dict[str, Any]] = {
         "leading": 20,
         "steps": 100,
         "probes": 4,
+        "data": "test",
     },
-    JacobianSettings: {"samples": 3},
+    JacobianSettings: {"samples": 3, "data": "test"},
     MeasureSettings: {"fisher": None, "jacobian": None, "dtype": "float32"},
-    Run: {"seed": 4},
+    PointSettings: {"epochs": (2,), "steps": (), "hessian": None, "kernel": 5, "smoothness": 6},
+    TrainSettings: {
+        "epochs": 3, "batch": 15, "optimizer": "adam", "learning_rate": 0.2, "learning_rate_manifold": 0.1,
+        "learning_rate_scale": 0.1, "momentum": 0.1, "beta1": 0.1, "beta2": 0.1, "eps": 0.1, "weight_decay": 0.1,
+        "manifold": "oblique", "orthogonality_penalty": 0.1, "schedule": "cosine", "warmup": 1.0,
+        "decay_every": 2.0, "decay_factor": 0.5, "clip": 1.0, "loss": "squared_error", "dtype": "float64",
+        "points": PointSettings(),
+    },
+    Run: {"seed": 4, "train": TRAINING},
 }
 # What does not change a result: where a file lies; what follows from the rest.
 WITHOUT_EFFECT = {
@@ -212,6 +258,10 @@ def with_part(part: Any) -> Run:
         return dataclasses.replace(RUN, network=part)
     if isinstance(part, DataSettings):
         return dataclasses.replace(RUN, data=part)
+    if isinstance(part, PointSettings):
+        part = dataclasses.replace(TRAINING, points=part)
+    if isinstance(part, TrainSettings):
+        return dataclasses.replace(RUN, train=part)
     if isinstance(part, FisherSettings):
         part = dataclasses.replace(MEASURE, fisher=part)
     if isinstance(part, JacobianSettings):
@@ -220,7 +270,9 @@ def with_part(part: Any) -> Run:
 
 
 @pytest.mark.parametrize(
-    "original", [NETWORK, MODULE, DATA, MEASURE.fisher, MEASURE.jacobian, MEASURE, RUN], ids=lambda o: type(o).__name__
+    "original",
+    [NETWORK, MODULE, DATA, MEASURE.fisher, MEASURE.jacobian, MEASURE, POINTS, TRAINING, RUN],
+    ids=lambda o: type(o).__name__,
 )
 def test_every_field_of_the_settings_enters_the_id_or_has_no_effect(original: Any) -> None:
     kind = type(original)
@@ -239,6 +291,19 @@ def test_the_id_and_its_form() -> None:
     assert run.id == run_id(run)
     assert re.fullmatch(f"[0-9a-f]{{{ID_DIGITS}}}", run.id)
     assert run_id(run, MEASUREMENT_VERSION + 1) != run.id
+
+
+def test_a_manifold_optimizer_on_plain_weights_is_its_plain_twin() -> None:
+    for one, other in (("riemannian_adam", "adam"), ("riemannian_sgd", "sgd")):
+        assert ids(spec(**training(optimizer=one))) == ids(spec(**training(optimizer=other)))
+
+
+def test_training_spelled_out_is_training_by_default() -> None:
+    defaults = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0, "manifold": "euclidean", "warmup": 0}
+    assert ids(spec(**training())) == ids(spec(**training(**defaults, loss="cross_entropy", dtype="float32")))
+    on = {"manifold": "stiefel"}
+    rates = {"learning_rate_manifold": 0.01, "learning_rate_scale": 0.01, "scales": True}
+    assert ids(spec(**training(**on))) == ids(spec(**training(**on, **rates)))
 
 
 def test_true_and_1_are_two_arguments() -> None:

@@ -1,0 +1,74 @@
+"""The Stiefel manifold of matrices with orthonormal rows, XXᵀ = I, under the metric of the space around it.
+
+Tangent part of Z: Z − sym(ZXᵀ)X. Retraction: the Q of the QR decomposition of (X + U)ᵀ, with the signs that make R's
+diagonal positive (Absil, Mahony, Sepulchre 2008, example 4.1.3). Transport: the tangent part at the new point.
+
+That Q is found as L⁻¹(X + U) with LLᵀ = (X + U)(X + U)ᵀ, the Cholesky factor (whose diagonal is positive, so R = Lᵀ).
+CholeskyQR loses orthogonality as the squared condition number, which here is at most 1 + ‖U‖², since a tangent U gives
+(X + U)(X + U)ᵀ = I + UUᵀ. Where ‖U‖_F² exceeds `SMALL` it is done twice (CholeskyQR2; Yamamoto et al. 2015). It is all
+matrix products and triangular solves on whole stacks: LAPACK's QR of 400 × 400 matrices takes several times as long.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from isosweep.training.manifolds.manifold import Manifold, ManifoldError, frobenius_scales
+
+__all__ = ["MANIFOLD", "SMALL", "Stiefel"]
+
+SMALL = 1.0
+# Weights this far from orthonormal rows are of another kind than those that rounding moved.
+_NEAR = 1e-3
+
+
+def _orthonormal_rows(a: Tensor) -> None:
+    """a ← L⁻¹a in place, (layers, rows, columns). What is not finite or of full rank becomes NaN."""
+    factor, failed = torch.linalg.cholesky_ex(a @ a.mT)
+    factor = torch.where((failed != 0)[:, None, None], torch.nan, factor)
+    torch.linalg.solve_triangular(factor, a, upper=False, out=a)
+
+
+class Stiefel(Manifold):
+    name = "stiefel"
+
+    def project(self, x: Tensor, z: Tensor) -> Tensor:
+        product = z @ x.mT
+        return torch.baddbmm(z, product + product.mT, x, alpha=-0.5)
+
+    def square(self, x: Tensor, u: Tensor) -> Tensor:
+        """One number a matrix: each is one component of the product of manifolds."""
+        return (u * u).sum(dim=(-2, -1), keepdim=True)
+
+    def move(self, x: Tensor, step: Tensor, carried: Tensor | None = None) -> None:
+        lengths = (step * step).sum(dim=(-2, -1))
+        x.add_(step)
+        _orthonormal_rows(x)
+        # every matrix decides for itself, so that a stack may be cut anywhere
+        for layer in torch.nonzero(~(lengths <= SMALL)).flatten().tolist():
+            _orthonormal_rows(x[layer : layer + 1])
+        if carried is not None:
+            carried.copy_(self.project(x, carried))
+
+    def start(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        scales = frobenius_scales(weights)
+        x = weights / scales[:, None, None]
+        off = float(self.deviation(x).max())
+        if not off <= _NEAR:
+            raise ManifoldError(
+                f"the weights' rows are not orthonormal up to one scale (|XXᵀ − I| reaches {off:.3g}), as the Stiefel "
+                "manifold needs: start from init: orthogonal in layers with no more rows than columns"
+            )
+        for _ in range(2):
+            _orthonormal_rows(x)
+        return scales, x
+
+    def deviation(self, x: Tensor) -> Tensor:
+        """max over entries of |XXᵀ − I|."""
+        gram = x @ x.mT
+        gram.diagonal(dim1=-2, dim2=-1).sub_(1)
+        return gram.abs().amax(dim=(-2, -1))
+
+
+MANIFOLD = Stiefel()

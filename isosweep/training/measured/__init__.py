@@ -1,0 +1,1 @@
+"""What is measured of the loss along training, one quantity a file."""
