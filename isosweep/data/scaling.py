@@ -57,9 +57,11 @@ def fit_scaling(data: DataSettings, inputs: np.ndarray) -> Scaling:
         by_channel = inputs.reshape(len(inputs), _channels(data.name), -1)
         mean = by_channel.mean(axis=(0, 2))[:, None]
         std = by_channel.std(axis=(0, 2))[:, None]
-        if not (std > 0).all():
+        # the standard deviation of equal numbers is not always 0: their mean is rounded
+        same = by_channel.min(axis=(0, 2)) == by_channel.max(axis=(0, 2))
+        if same.any():
             raise ValueError(
-                f"channel {int(np.argmin(std))} of the training split of {data.name} is the same everywhere: "
+                f"channel {int(np.argmax(same))} of the training split of {data.name} is the same everywhere: "
                 "it cannot be standardised"
             )
     if data.mean_square is None:

@@ -47,7 +47,7 @@ def a_set(folder: Path, n: int = 50, seed: int = 0, *, compressed: bool = False,
 def sweep_file(folder: Path, **data: Any) -> Path:
     path = folder / "sweep.yaml"
     network = {"depth": 2, "width": 4, "activation": "tanh", "init": "orthogonal", "gain": 1.0}
-    settings = {"name": "mnist", "samples": 20, "root": "files", **data}
+    settings = {k: v for k, v in {"name": "mnist", "samples": 20, "root": "files", **data}.items() if v is not None}
     path.write_text(
         json.dumps(
             {"name": "t", "network": network, "data": settings, "measure": {"fisher": {"samples": 8}}, "seeds": 2}
