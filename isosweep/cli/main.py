@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import archive, cancel, collect, launch, logs, predict, report, run, show, status, verify
+from . import archive, cancel, collect, data, launch, logs, predict, report, run, show, status, verify
 
 __all__ = ["app", "main"]
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 for module in (launch, status, collect, report, verify, predict, show, run, logs, cancel, archive):
     app.command(module.NAME)(module.command)
+app.add_typer(data.app, name=data.NAME)
 
 
 def _version(value: bool) -> None:
