@@ -18,6 +18,7 @@ from isosweep.curvature.fisher import fisher
 from isosweep.curvature.layers import GramTerm
 from isosweep.curvature.likelihoods import Likelihood
 from isosweep.curvature.output_weights import check_kind, output_weights
+from isosweep.networks.quantized import QuantizedLinear
 from isosweep.threads import Workers, single_threaded
 
 __all__ = ["FisherBounds", "fisher_bounds"]
@@ -117,11 +118,15 @@ def fisher_bounds(
         )
 
 
+# Those whose gradient by the weights and the bias is that of W x + b.
+_DENSE = (nn.Linear, QuantizedLinear)
+
+
 def _check_dense(chain: Chain) -> None:
     """The bounds are for plain chains of dense layers."""
     for index, stage in enumerate(chain.stages):
         parameters = stage.rule.parameter_count(stage.module, "all")
-        if stage.branches or stage.owner != index or (parameters and not isinstance(stage.module, nn.Linear)):
+        if stage.branches or stage.owner != index or (parameters and type(stage.module) not in _DENSE):
             raise CurvatureError(
                 f"the bounds are derived for plain chains of dense layers, each in one place; this network has "
                 f"{stage.name} ({type(stage.module).__name__})"

@@ -15,6 +15,7 @@ from isosweep.networks.activations import ACTIVATION_MODULES
 from isosweep.networks.normalization import freeze_batch_statistics
 from isosweep.networks.quantized import QuantizedLinear, QuantizedReLU
 from isosweep.networks.residual import SCHEMES, Residual, Scheme
+from isosweep.networks.scaled import ScaledLinear
 
 Likelihood = Literal["categorical", "gaussian"]
 
@@ -208,6 +209,13 @@ def _quantized() -> tuple[nn.Sequential, Tensor]:
     return _drawn(network), samples(7, 6)
 
 
+def _scaled() -> tuple[nn.Sequential, Tensor]:
+    network = nn.Sequential(
+        ScaledLinear(6, 8, 0.3, 2.0), nn.Tanh(), ScaledLinear(8, 8, 1.7, 0.0), nn.Tanh(), ScaledLinear(8, 4, 2.5, 0.4)
+    )
+    return _drawn(network), samples(7, 6)
+
+
 CASES = [
     *(_activation(name) for name in ACTIVATION_MODULES),
     Case("deep", lambda: (dense_network([10] * 30 + [5], gain=1.5), samples(8, 10))),
@@ -234,4 +242,5 @@ CASES = [
     Case("convolutional, residual", _convolutional_residual, plain=False),
     Case("normalised", _normalized, plain=False),
     Case("quantised", _quantized),
+    Case("scaled", _scaled, plain=False),
 ]
