@@ -39,25 +39,28 @@ def command(
     """Compute one run here and print what it measures. Nothing is written; a recorded run's digest is compared (exit
     3 if it differs).
     """
+    from isosweep.cluster.pool import check_pool_device
+    from isosweep.cluster.snapshot import modules_folder
+    from isosweep.reproducibility.difference import differences
+    from isosweep.reproducibility.result import find_result
     from isosweep.store.launches import read_launch
-    from isosweep.store.records import OUTCOMES, BadRecord, read_record, record_path
+    from isosweep.store.records import BadRecord
 
     if device not in ("cpu", "cuda"):
         raise UsageProblem(f"--device {device}: expected cpu or cuda")
     place = open_store(store)
     found, number = find_run(place, run)
+    check_pool_device(device)
     recorded = None
-    for path in (record_path(place, found.id, outcome) for outcome in OUTCOMES):
-        if path.exists():
-            try:
-                recorded = str(read_record(path).column("digest")[0].as_py())
-            except BadRecord as error:
-                message(f"its record cannot be used: {error}")
+    try:
+        recorded = find_result(place, found.id)
+    except BadRecord as error:
+        message(f"its record cannot be used: {error}")
     message(f"computing {found.id} on {device}", quiet=quiet)
     from isosweep.measurement.execute import execute
 
     try:
-        measurement = execute(found, device, folder=read_launch(place, number).about["folder"])
+        measurement = execute(found, device, folder=modules_folder(place, read_launch(place, number).about))
     except Exception as error:  # the run's own failure, as its attempts tell it
         if verbose:
             traceback.print_exc()
@@ -66,9 +69,11 @@ def command(
     result: dict[str, Any] = {
         "run_id": found.id,
         "digest": measurement.digest,
-        "recorded_digest": recorded,
-        "agrees": None if recorded is None else recorded == measurement.digest,
+        "recorded_digest": recorded and recorded.digest,
+        "agrees": None if recorded is None else recorded.digest == measurement.digest,
     }
+    if recorded is not None and not result["agrees"]:
+        result["first_difference"] = differences(recorded.measurement, measurement)[0].where
     if whole is not None:
         result |= {"fisher_lambda_max": whole.lambda_max, "fisher_trace": whole.trace, "fisher_rank": whole.rank}
     result |= measurement.scalars

@@ -25,6 +25,7 @@ def command(
 ) -> None:
     """Settings, state, provenance and attempts of one run."""
     from isosweep.launching.observe import observe
+    from isosweep.reproducibility.findings import read_findings
     from isosweep.store.attempts import read_attempt
     from isosweep.store.records import BadRecord, read_record, record_path
 
@@ -46,6 +47,13 @@ def command(
             }
         except BadRecord as error:
             result["record"] = f"cannot be used: {error}"
+    findings, _ = read_findings(place)
+    result["verified"] = [
+        {"at": finding["at"], "kind": finding["kind"], "verdict": row["verdict"]}
+        for finding in findings
+        for row in finding["runs"]
+        if row["run_id"] == found.id
+    ]
     result["attempts"] = [
         {k: v for k, v in read_attempt(a).items() if k not in ("traceback", "environment", "run")}
         for a in state.attempts
@@ -58,8 +66,11 @@ def command(
             typer.echo(key)
             for name, item in value.items():
                 typer.echo(f"  {name:24} {item}")
-        elif isinstance(value, list):
+        elif key == "attempts":
             for item in value:
                 typer.echo(f"attempt: {item.get('outcome')}: {item.get('cause')}")
+        elif key == "verified":
+            for item in value:
+                typer.echo(f"verified {item['at']} ({item['kind']}): {item['verdict']}")
         else:
             typer.echo(f"{key:26} {value}")

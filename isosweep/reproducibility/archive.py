@@ -77,7 +77,8 @@ class _Contents:
 
     def add_folder(self, name: str, folder: Path, pattern: str = "*") -> None:
         for path in sorted(folder.rglob(pattern)):
-            if path.is_file() and not path.name.startswith(TEMPORARY_PREFIX) and "__pycache__" not in path.parts:
+            # hidden files are temporary, or a collector's own notes
+            if path.is_file() and not path.name.startswith(".") and "__pycache__" not in path.parts:
                 self.add(f"{name}/{path.relative_to(folder).as_posix()}", path)
 
     @contextlib.contextmanager
