@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import archive, cancel, collect, data, launch, logs, predict, report, run, show, status, verify
+from . import archive, cancel, collect, data, export, launch, logs, predict, report, run, show, status, verify
 
 __all__ = ["app", "main"]
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (launch, status, collect, report, verify, predict, show, run, logs, cancel, archive):
+for module in (launch, status, collect, report, verify, predict, show, run, logs, cancel, archive, export):
     app.command(module.NAME)(module.command)
 app.add_typer(data.app, name=data.NAME)
 
