@@ -11,7 +11,7 @@ from isosweep.fisher_memory import DEFAULT_MEMORY, Problem, cheapest_method, mat
 
 from .errors import Impossible
 from .parse import AXIS_PATHS
-from .resolve_data import DataResolver
+from .resolve_data import IDLE_DATA_OPTIONS, DataResolver, without_training
 from .resolve_train import TRAIN, resolve_train
 from .settings import (
     DataSettings,
@@ -117,7 +117,14 @@ class Resolver:
         )
         trained = tuple(map(get, TRAIN))
         if all(value is None for value in trained):
+            if get("data_samples") is None:  # the other splits decide how many are left
+                self.used.update(("data_validation", "data_test"))
+            whole = data
+            data = self._cached(
+                ("measured", id(whole), id(measure)), lambda: without_training(whole, measure, self.used)
+            )
             return network, data, measure, None
+        self.used.update(IDLE_DATA_OPTIONS)
         # what training asks of the network enters the key too: its manifold, what the loss follows from
         key = ("train", trained, grid.marks, id(network), id(data), id(measure))
         train = self._cached(key, lambda: resolve_train(point, grid.marks, network, data, measure, self.used))

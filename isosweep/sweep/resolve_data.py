@@ -11,12 +11,21 @@ from isosweep.data.errors import MissingData
 from isosweep.data.locate import Located, locate
 
 from .errors import Impossible
-from .settings import AugmentationSettings, DataSettings
+from .settings import AugmentationSettings, DataSettings, MeasureSettings
 
 if TYPE_CHECKING:
     from .grid import Point
 
-__all__ = ["DataResolver"]
+__all__ = ["IDLE_DATA_OPTIONS", "DataResolver", "without_training"]
+
+# An option that may be idle → where it has an effect, for a sweep in which it has none.
+IDLE_DATA_OPTIONS = {
+    "data_validation": "a section train",
+    "data_test": "a section train, or measure.fisher.data or measure.jacobian.data: test",
+    "augmentation_flip": "a section train",
+    "augmentation_shift": "a section train",
+    "augmentation_crop": "a section train",
+}
 
 
 class DataResolver:
@@ -93,6 +102,16 @@ class DataResolver:
                 alike = f"{other}'s" if other != name else f"those of its {other_part} set"
                 raise Impossible("data", f"{located.files[0]} are {name}'s files and {alike} alike: name one")
         return located
+
+
+def without_training(data: DataSettings, measure: MeasureSettings, used: set[str]) -> DataSettings:
+    """The data of a run that is measured at initialisation alone: splits that nothing is measured on are none."""
+    test, test_checksum = data.test, data.test_checksum
+    if "test" in {part.data for part in (measure.fisher, measure.jacobian) if part is not None}:
+        used.add("data_test")
+    else:
+        test = test_checksum = None
+    return replace(data, validation=None, test=test, test_checksum=test_checksum, augmentation=None)
 
 
 def _size_of_training(name: str, available: int, samples: int | None, others: dict[str, int]) -> int:

@@ -17,6 +17,7 @@ from .grid import Grid, Point, grids_of
 from .identity import Identity, identity_text
 from .parse import AXIS_PATHS
 from .resolve import Impossible, Resolver
+from .resolve_data import IDLE_DATA_OPTIONS
 from .resolve_train import IDLE_TRAIN_OPTIONS
 from .settings import DataSettings, MeasureSettings, ModuleSettings, NetworkSettings, Run
 from .train_settings import TrainSettings
@@ -160,6 +161,7 @@ def _without_effect(document: Document, grids: Sequence[Grid], used: set[str]) -
         "negative_slope": "activation: leaky_relu",
         "fisher_memory": "measure.fisher.method: auto",
         **dict.fromkeys(("fisher_leading", "fisher_steps", "fisher_probes"), "measure.fisher.method: lanczos, or auto"),
+        **IDLE_DATA_OPTIONS,
         **IDLE_TRAIN_OPTIONS,
     }
     return [

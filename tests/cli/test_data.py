@@ -111,6 +111,7 @@ def test_a_sweep_on_a_fetched_set_runs_to_its_table(command: Command) -> None:
         "network": {"depth": 3, "width": 8, "activation": "tanh", "init": "orthogonal", "gain": 1.0},
         "data": {"name": "cifar10", "samples": 30, "standardise": True, "validation": 10, "test": 10, "root": "data"},
         "measure": {"fisher": {"samples": 6}, "jacobian": {"samples": 2}},
+        "train": {"epochs": 1, "batch": 10, "optimizer": "sgd", "learning_rate": 0.01},
     }
     command.write("cifar.yaml", json.dumps(spec))
     command.run("launch", "cifar.yaml", "--local", "--quiet")

@@ -44,15 +44,15 @@ def a_set(folder: Path, n: int = 50, seed: int = 0, *, compressed: bool = False,
     return folder
 
 
-def sweep_file(folder: Path, **data: Any) -> Path:
+TRAIN = {"epochs": 1, "batch": 5, "optimizer": "sgd", "learning_rate": 0.1}
+
+
+def sweep_file(folder: Path, train: dict[str, Any] | None = None, **data: Any) -> Path:
     path = folder / "sweep.yaml"
     network = {"depth": 2, "width": 4, "activation": "tanh", "init": "orthogonal", "gain": 1.0}
     settings = {k: v for k, v in {"name": "mnist", "samples": 20, "root": "files", **data}.items() if v is not None}
-    path.write_text(
-        json.dumps(
-            {"name": "t", "network": network, "data": settings, "measure": {"fisher": {"samples": 8}}, "seeds": 2}
-        )
-    )
+    spec = {"name": "t", "network": network, "data": settings, "measure": {"fisher": {"samples": 8}}, "seeds": 2}
+    path.write_text(json.dumps(spec | ({} if train is None else {"train": train})))
     return path
 
 

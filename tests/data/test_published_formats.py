@@ -332,13 +332,13 @@ def test_the_test_set_of_one_set_is_not_taken_for_its_training_set(tmp_path: Pat
     """A file copied under the wrong name."""
     import shutil
 
-    from test_data import sweep_file
+    from test_data import TRAIN, sweep_file
 
     from isosweep.sweep import SpecError, load
 
     folder = write_idx(tmp_path / "files" / "mnist")
-    assert load(sweep_file(tmp_path, test=5)).runs()
+    assert load(sweep_file(tmp_path, TRAIN, test=5)).runs()
     for kind in ("images-idx3", "labels-idx1"):
         shutil.copy(folder / f"train-{kind}-ubyte.gz", folder / f"t10k-{kind}-ubyte.gz")
     with pytest.raises(SpecError, match="alike"):
-        load(sweep_file(tmp_path, test=5))
+        load(sweep_file(tmp_path, TRAIN, test=5))

@@ -11,7 +11,7 @@ import pytest
 from formats import write_cifar, write_idx, write_svhn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_data import sweep_file
+from test_data import TRAIN, sweep_file
 
 from isosweep.data.splits import Splits, load_splits
 from isosweep.data.training_split import training_split
@@ -190,7 +190,7 @@ def test_the_standard_test_set_stays_the_test_set(tmp_path: Path, name: str, wri
     from isosweep.data.files import content
 
     write(tmp_path / "files")
-    (run, *_) = load(sweep_file(tmp_path, name=name, samples=30, validation=20, test=20, scale="raw")).runs()
+    (run, *_) = load(sweep_file(tmp_path, TRAIN, name=name, samples=30, validation=20, test=20, scale="raw")).runs()
     assert run.data.test_checksum
     splits = load_splits(run.data, 0)
     for split, part in ((splits.test, "test"), (splits.train, "train"), (splits.validation, "train")):
@@ -205,7 +205,7 @@ def test_other_test_files_are_other_runs_and_only_where_there_is_a_test_split(tm
     write_idx(tmp_path / "files" / "mnist")
 
     def of(**data: Any) -> Run:
-        return load(sweep_file(tmp_path, **data)).runs()[0]
+        return load(sweep_file(tmp_path, TRAIN, **data)).runs()[0]
 
     without, with_test = of(), of(test=5)
     folder = tmp_path / "files" / "mnist"
@@ -229,7 +229,7 @@ def test_other_test_files_are_other_runs_and_only_where_there_is_a_test_split(tm
 
 
 def of_digits(folder: Path, **data: Any) -> Run:
-    return load(sweep_file(folder, name="digits", root=None, **data)).runs()[0]
+    return load(sweep_file(folder, TRAIN, name="digits", root=None, **data)).runs()[0]
 
 
 def test_what_is_new_does_not_touch_ids_where_it_is_at_its_default(tmp_path: Path) -> None:
@@ -260,6 +260,24 @@ def test_all_that_is_left_is_for_training(tmp_path: Path) -> None:
     write_idx(tmp_path / "files" / "mnist", packed=False)
     (run, *_) = load(sweep_file(tmp_path, samples=None, validation=10, test=20)).runs()
     assert run.data.samples == 40  # the test set is apart
+
+
+def test_without_training_only_what_is_measured_counts(tmp_path: Path) -> None:
+    def untrained(samples: int | None = 20, **data: Any) -> Any:
+        return load(sweep_file(tmp_path, name="digits", root=None, samples=samples, **data)).runs()[0]
+
+    plain = untrained()
+    for idle, where in (
+        ({"validation": 5}, "train"),
+        ({"test": 5}, "measure.fisher.data"),
+        ({"augmentation": {"flip": True}}, "train"),
+    ):
+        with pytest.raises(SpecError, match="has no effect on any run of this sweep") as caught:
+            untrained(**idle)
+        assert where in str(caught.value)
+    # with all that is left for training, a validation split leaves less
+    assert untrained(None, validation=97).data == dataclasses.replace(plain.data, samples=1700)
+    assert untrained(1700).id == untrained(None, validation=97).id
 
 
 @pytest.mark.parametrize(
@@ -304,6 +322,7 @@ def test_splits_may_be_axes(tmp_path: Path) -> None:
     sweep = load(
         sweep_file(
             tmp_path,
+            TRAIN,
             name="digits",
             root=None,
             validation=[10, 20],
