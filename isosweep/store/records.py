@@ -13,8 +13,11 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from isosweep.measurement.training_columns import TRAINING_COLUMNS
 
 from .publish import publish
 from .store import Store
@@ -31,18 +34,20 @@ __all__ = [
     "NewerRecord",
     "encode_record",
     "has_record",
-    "list_record_files",
     "list_records",
     "publish_record",
     "quarantine",
     "read_record",
     "record_path",
     "record_schema",
+    "record_stamps",
 ]
 
 OUTCOMES = ("done", "diverged")
 # 2: errors and density of a matrix-free Fisher. What an older record lacks reads as null.
-RECORD_FORMAT = 2
+# A folder's time stamp that is younger than this may not tell two changes apart.
+_STAMP_SECONDS = 3.0
+RECORD_FORMAT = 3
 _CHECKSUM = b"isosweep.checksum"
 # What stands in the checksum's place while it is taken: text that occurs nowhere else.
 _BLANK = hashlib.sha256(b"the checksum of an isosweep record").hexdigest().encode()
@@ -92,6 +97,15 @@ def record_schema() -> pa.Schema:
             ("block", pa.string()),
             ("q", pa.float64()),
             ("correlation", pa.float64()),
+            ("scale", pa.float64()),
+            ("orthogonality_error", pa.float64()),
+        ]
+    )
+    training = pa.struct(
+        [
+            ("step", pa.int64()),
+            ("epoch", pa.float64()),
+            *((column.name, values if column.is_list else pa.float64()) for column in TRAINING_COLUMNS),
         ]
     )
     return pa.schema(
@@ -106,6 +120,7 @@ def record_schema() -> pa.Schema:
             ("fisher", pa.list_(fisher)),
             ("jacobian", pa.list_(jacobian)),
             ("layers", pa.list_(layers)),
+            ("training", pa.list_(training)),
         ]
     )
 
@@ -117,6 +132,8 @@ def encode_record(run: Run, measurement: Measurement, outcome: str, version: int
     from isosweep.sweep.settings import to_json
 
     schema = record_schema()
+    unknown = {name for point in measurement.training for name in point.values} - {c.name for c in TRAINING_COLUMNS}
+    assert not unknown, f"{unknown} are no columns of the training curve: see TRAINING_COLUMNS"
     row = {
         "run_id": run.id,
         "outcome": outcome,
@@ -128,6 +145,7 @@ def encode_record(run: Run, measurement: Measurement, outcome: str, version: int
         "fisher": [vars(block) for block in measurement.fisher],
         "jacobian": [vars(sample) for sample in measurement.jacobian],
         "layers": [vars(layer) for layer in measurement.layers],
+        "training": [{"step": point.step, "epoch": point.epoch, **point.values} for point in measurement.training],
     }
     batch = pa.RecordBatch.from_pylist(
         [row], schema=schema.with_metadata({_CHECKSUM: _BLANK, b"isosweep.format": str(RECORD_FORMAT).encode()})
@@ -145,12 +163,13 @@ def _seal(data: bytes) -> bytes:
     return data.replace(_BLANK, hashlib.sha256(data).hexdigest().encode())
 
 
-def _unseal(data: bytes) -> bytes:
-    """The data, if they are the bytes that were sealed; else raises `BadRecord`."""
+def _unseal(data: bytes) -> pa.ipc.RecordBatchFileReader:
+    """The data opened, if they are the bytes that were sealed; else raises `BadRecord`."""
     import pyarrow as pa
 
     try:
-        metadata = pa.ipc.open_file(pa.BufferReader(data)).schema.metadata or {}
+        reader = pa.ipc.open_file(pa.BufferReader(data))
+        metadata = reader.schema.metadata or {}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadRecord(f"no whole Arrow file: {str(error).splitlines()[0]}") from None
     checksum = metadata.get(_CHECKSUM)
@@ -160,7 +179,7 @@ def _unseal(data: bytes) -> bytes:
         raise BadRecord("the checksum does not fit the content: the file was altered")
     if int(metadata.get(b"isosweep.format", b"0")) > RECORD_FORMAT:
         raise NewerRecord("a sound record in the format of a newer isosweep")
-    return data
+    return reader
 
 
 def publish_record(store: Store, run: str, outcome: str, encoded: bytes) -> bool:
@@ -190,20 +209,36 @@ def list_records(store: Store) -> dict[str, str]:
     return found
 
 
-def list_record_files(store: Store) -> dict[str, int]:
-    """Run id → number (inode) of its record's file; no file is opened. A record that was set aside and computed anew
-    has another, since the old file is kept.
+def record_stamps(store: Store, known: Mapping[str, int]) -> tuple[dict[str, str | None], dict[str, int]]:
+    """Which file each record is: run id → inode and time stamp, by which a file put in its place differs; and the time
+    stamp of each subfolder, for the next time.
+
+    Args:
+        known: subfolder → its time stamp at an earlier look. Where that is the same still, nothing in it was added,
+            removed or replaced; its records are not looked at one by one and have None.
     """
-    found: dict[str, int] = {}
+    stamps: dict[str, str | None] = {}
+    folders: dict[str, int] = {}
     try:
-        folders = [entry.path for entry in os.scandir(store.records) if entry.is_dir()]
+        fans = [entry for entry in os.scandir(store.records) if entry.is_dir()]
     except FileNotFoundError:
-        return found
-    for folder in folders:
-        for entry in os.scandir(folder):
+        return stamps, folders
+    now = store.now()
+    for fan in fans:
+        stamp = os.stat(fan.path).st_mtime_ns
+        same = known.get(fan.name) == stamp
+        if now - stamp / 1e9 > _STAMP_SECONDS:  # else more may come within the same tick of its clock
+            folders[fan.name] = stamp
+        for entry in os.scandir(fan.path):
             if entry.name.endswith(".arrow"):
-                found[entry.name.partition(".")[0]] = entry.inode()
-    return found
+                with contextlib.suppress(FileNotFoundError):
+                    stamps[entry.name.partition(".")[0]] = None if same else _stamp(entry)
+    return stamps, folders
+
+
+def _stamp(entry: os.DirEntry[str]) -> str:
+    found = entry.stat()
+    return f"{found.st_ino}.{found.st_mtime_ns}"
 
 
 def has_record(store: Store, run: str) -> bool:
@@ -229,12 +264,12 @@ def read_record(path: Path, name: str | None = None) -> pa.RecordBatch:
     """
     import pyarrow as pa
 
-    data = _unseal(path.read_bytes())
+    reader = _unseal(path.read_bytes())
     try:
-        batch = pa.ipc.open_file(pa.BufferReader(data)).get_batch(0)
+        batch = reader.get_batch(0)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadRecord(f"cannot be decoded: {str(error).splitlines()[0]}") from None
-    if batch.num_rows == 1:
+    if batch.num_rows == 1 and not batch.schema.equals(record_schema(), check_metadata=False):
         batch = _widened(batch)
     if not batch.schema.equals(record_schema(), check_metadata=False) or batch.num_rows != 1:
         raise BadRecord("its columns are not a record's")

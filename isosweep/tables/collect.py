@@ -1,49 +1,57 @@
-"""Records into tables: one pass over the sweep's records, a row group at a time, whole files or none.
+"""Records into tables: only what is new is read, a bucket of runs at a time, whole files or none.
 
 A record that is torn, altered or foreign is set aside with its reason and reported; its run counts as missing again.
-The tables are replaced as whole files, so a reader never meets half of one, and two collectors do no harm to each
-other.
+The tables are replaced as whole files, so a reader never meets half of one. All of one collection bear its id; a
+collector that finds another's file among its own when it is done collects again, so that of any number of collectors
+the last leaves tables of one moment.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
-import math
-import os
 import secrets
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from isosweep.measurement.code import code_id, package_root
 from isosweep.store.attempts import read_attempt
-from isosweep.store.publish import TEMPORARY_PREFIX, replace
-from isosweep.store.records import BadRecord, NewerRecord, quarantine, read_record, record_path
-from isosweep.store.status import look
+from isosweep.store.publish import replace
+from isosweep.store.records import BadRecord, NewerRecord, quarantine, read_record, record_path, record_stamps
+from isosweep.store.status import Picture, RunState, look
 from isosweep.store.store import Store
 from isosweep.sweep.settings import Run
 from isosweep.sweep.sweep import Sweep
-
-from .schema import FISHER, JACOBIAN, LAYERS, RUNS, TRAINING, Column, schema_of
-from .theory import predicted_layers, residuals, theory_row
+from isosweep.tables.parquet import Table, collection_of, concatenated, read_group
+from isosweep.tables.previous import STATE, Previous, read_previous, state_table
+from isosweep.tables.rows import details, measured_rows, runs_schema, runs_table
+from isosweep.tables.schema import FISHER, JACOBIAN, LAYERS, TRAINING, schema_of
 
 __all__ = ["SCHEMA_VERSION", "Collected", "collect"]
 
 SCHEMA_VERSION = 1
-_ROW_GROUP_RUNS = 2000
+# Runs of a bucket, which is what is read, merged and written at a time; and how many buckets there are at most.
+_BUCKET_RUNS = 500
+_MOST_BUCKETS = 256
+_READERS = 4
+# How often a collection is begun anew because another came between.
+_TRIES = 5
+_DETAILS = {"fisher": FISHER, "jacobian": JACOBIAN, "layers": LAYERS, "training": TRAINING}
+_TABLES = (*_DETAILS, "runs")
 
 
 @dataclass
 class Collected:
     """What `collect` found: rows by status, records set aside and records that are there but could not be read or set
-    aside (path → reason), and how many runs each environment class has.
+    aside (path → reason), how many runs each environment class has, and how many records were read anew.
     """
 
     out: Path
@@ -51,94 +59,7 @@ class Collected:
     set_aside: dict[str, str] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
     environments: Counter[str] = field(default_factory=Counter)
-
-
-class _Table:
-    """A Parquet file written row group by row group under a temporary name, then given its own."""
-
-    def __init__(self, path: Path, schema: pa.Schema):
-        self.path, self.schema = path, schema
-        self.temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
-        try:
-            self.writer = pq.ParquetWriter(self.temporary, schema, compression="zstd")
-        except OSError:
-            self.temporary.unlink(missing_ok=True)
-            raise
-
-    def write(self, table: pa.Table) -> None:
-        if table.num_rows:
-            self.writer.write_table(table.select(self.schema.names).cast(self.schema))
-
-    def publish(self) -> None:
-        self.temporary.replace(self.path)
-
-    def abandon(self) -> None:
-        with contextlib.suppress(OSError):
-            self.writer.close()
-        with contextlib.suppress(OSError):
-            self.temporary.unlink(missing_ok=True)
-
-
-def _chunks(runs: Sequence[Run], size: int) -> Iterator[Sequence[Run]]:
-    for start in range(0, len(runs), size):
-        yield runs[start : start + size]
-
-
-def _exploded(records: pa.Table, column: str, schema: pa.Schema) -> pa.Table:
-    """The structs of a list column as rows, each with its record's run id."""
-    lists = records[column].combine_chunks()
-    owner = pc.take(records["run_id"].combine_chunks(), pc.list_parent_indices(lists))
-    fields = pc.list_flatten(lists)
-    columns = {name: pc.struct_field(fields, name) for name in schema.names if name != "run_id"}
-    return pa.table({"run_id": owner, **columns})
-
-
-def _measured(record: dict[str, Any], whole: dict[str, Any] | None) -> dict[str, Any]:
-    """The columns of `runs` that a record fills."""
-    provenance = json.loads(record["provenance"])
-    row: dict[str, Any] = {name: float(value) for name, value in json.loads(record["scalars"]).items()}
-    row |= {name: value for name, value in provenance.items() if name in _PROVENANCE}
-    started = provenance.get("started_at")
-    row["started_at"] = (
-        None
-        if started is None
-        else datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds")
-    )
-    row["digest"], row["measurement_version"] = record["digest"], record["version"]
-    if whole is not None:
-        row |= {f"fisher_{name}": whole[name] for name in ("lambda_max", "trace", "rank", "abs_error")}
-    return row
-
-
-_PROVENANCE = frozenset(c.name for c in RUNS if not c.name.startswith(("theory_", "residual_"))) - {
-    "run_id",
-    "sweep",
-    "status",
-    "digest",
-    "seed",
-    "attempts",
-    "failure_cause",
-    "started_at",
-}
-
-
-def _runs_schema(rows: Iterable[dict[str, Any]], extra: Sequence[str]) -> pa.Schema:
-    """The table's schema, with further columns (arguments of a user's module, theory) after the settings."""
-    columns = list(RUNS)
-    at = next(i for i, c in enumerate(columns) if c.name == "data")
-    rows = list(rows)
-    for name in extra:
-        kinds = {type(row[name]) for row in rows if row.get(name) is not None}
-        kind = pa.string()
-        if kinds <= {bool} and kinds:
-            kind = pa.bool_()
-        elif kinds <= {int} and kinds:
-            kind = pa.int64()
-        elif kinds <= {int, float} and kinds:
-            kind = pa.float64()
-        columns.insert(at, Column(name, kind, f"argument {name} of the user's network"))
-        at += 1
-    return schema_of(tuple(columns))
+    read: int = 0
 
 
 def collect(
@@ -146,80 +67,87 @@ def collect(
 ) -> Collected:
     """Write `runs`, `fisher`, `jacobian`, `layers` and `training` (Parquet) and ``sweep.json`` into the folder `out`.
 
+    Records that an earlier collection in `out` has read already are taken from there.
+
     Args:
         sweep: whose runs; `runs` has one row for each, in the file's order, recorded or not. The other tables are
             sorted by run id.
         store: where the records are.
         out: made if need be; tables of these names in it are replaced.
         set_aside: move bad records to the store's quarantine (else they are only reported).
-        progress: called with the number of runs done.
+        progress: called with the number of records read.
 
     Raises:
         OSError: `out` cannot be written; the tables there are as they were.
     """
     out.mkdir(parents=True, exist_ok=True)
-    picture = look(store)
     result = Collected(out)
-    schemas = {"fisher": schema_of(FISHER), "jacobian": schema_of(JACOBIAN), "layers": schema_of(LAYERS)}
-    tables: dict[str, _Table] = {}
-    measured: dict[str, dict[str, Any]] = {}
-    done = 0
+    for attempt in range(_TRIES):
+        collection = secrets.token_hex(8)
+        if _collect(sweep, store, result, collection, set_aside, progress):
+            break
+        if len({collection_of(out / f"{name}.parquet") for name in _TABLES}) == 1:
+            break  # another's, all of them: later than ours
+        time.sleep(0.05 * secrets.randbelow(4 + 4 * attempt))
+    return result
+
+
+def _collect(
+    sweep: Sweep,
+    store: Store,
+    result: Collected,
+    collection: str,
+    set_aside: bool,
+    progress: Callable[[int], None] | None,
+) -> bool:
+    """One collection; whether all that lies in the folder afterwards is its own, or was up to date before."""
+    out, runs = result.out, sweep.runs()
+    picture = look(store)
+    buckets = max(1, min(_MOST_BUCKETS, -(-len(runs) // _BUCKET_RUNS)))
+    about = {
+        "sweep": sweep.hash,
+        "name": sweep.name,
+        "overrides": list(sweep.overrides),
+        "code": [code_id(package_root() / room) for room in ("tables", "theory")],
+        "schema": SCHEMA_VERSION,
+        "buckets": buckets,
+    }
+    states = picture.states(run.id for run in runs)
+    previous = read_previous(out, _TABLES, about)
+    stamps, folders = record_stamps(store, previous.folders if previous is not None else {})
+    made_from = {run: _made_from(run, state, stamps, previous) for run, state in states.items()}
+    result.statuses, result.environments = Counter(), Counter()
+    if previous is not None and previous.made_from == made_from and (out / "sweep.json").is_file():
+        _count(result, previous.file("runs").read(columns=["status", "environment_class"]))
+        return True
+    unchanged = {run for run, made in made_from.items() if previous is not None and previous.made_from.get(run) == made}
+    schemas = {name: schema_of(columns) for name, columns in _DETAILS.items()}
+    tables: dict[str, Table] = {}
     try:
-        for name, columns in {**schemas, "training": schema_of(TRAINING)}.items():
-            tables[name] = _Table(out / f"{name}.parquet", columns)
-        ordered = sorted((run for run in sweep.runs() if run.id in picture.records), key=lambda run: run.id)
-        for chunk in _chunks(ordered, _ROW_GROUP_RUNS):
-            batches = []
-            for run in chunk:
-                batch = _read(store, record_path(store, run.id, picture.records[run.id]), result, set_aside)
-                if batch is None:
-                    del picture.records[run.id]
-                else:
-                    batches.append(batch)
-                done += 1
-                if progress is not None:
-                    progress(done)
-            if not batches:
-                continue
-            records = pa.Table.from_batches(batches)
-            wholes = {row["run_id"]: row for row in _whole_blocks(records)}
-            for record in records.select(["run_id", "digest", "version", "provenance", "scalars"]).to_pylist():
-                measured[record["run_id"]] = _measured(record, wholes.get(record["run_id"]))
-            for name in ("fisher", "jacobian"):
-                tables[name].write(_exploded(records, name, schemas[name]))
-            tables["layers"].write(
-                _with_theory(_exploded(records, "layers", _MEASURED_LAYERS), {run.id: run for run in chunk}, measured)
-            )
-        rows = []
-        extra: dict[str, None] = {}
-        known = {column.name for column in RUNS}
-        for run in sweep.runs():
-            state = picture.state(run.id)
-            settings = run.columns
-            row = {
-                "run_id": run.id,
-                "sweep": sweep.name,
-                **settings,
-                "status": state.status,
-                "attempts": len(state.attempts),
-            }
-            extra.update(dict.fromkeys(name for name in settings if name not in known))
-            found = measured.get(run.id, {})
-            row |= found | theory_row(run, found)
-            if state.attempts and run.id not in picture.records:
-                row["failure_cause"] = str(read_attempt(state.attempts[-1]).get("cause", "")).split("\n")[0]
-            rows.append(row)
-            result.statuses[state.status] += 1
-            if "environment_class" in row:
-                result.environments[row["environment_class"]] += 1
-        residuals(rows)
-        schema = _runs_schema(rows, list(extra))
-        tables["runs"] = _Table(out / "runs.parquet", schema)
-        tables["runs"].write(
-            pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema)
-        )
+        for name, schema in schemas.items():
+            tables[name] = Table(out / f"{name}.parquet", schema, collection)
+        reader = _Reader(store, picture, result, set_aside, progress)
+        groups, measured = _write_details(runs, reader, schemas, tables, previous, unchanged, buckets)
+        states = picture.states(run.id for run in runs)  # less what was set aside
+        for run in reader.lost:
+            made_from[run] = "set aside"
+        kept = previous.file("runs").read() if previous is not None else None
+        schema = runs_schema(runs)
+        if kept is None or kept.schema.remove_metadata() != schema.remove_metadata():
+            kept, unchanged_rows = None, set[str]()
+        else:
+            unchanged_rows = {run for run in unchanged if run not in reader.lost}
+        if kept is None and unchanged:
+            # the columns are others now: what was measured is read from the details' source, the records
+            measured |= reader.rows(sorted(unchanged & picture.records.keys()))
+        causes = {run.id: _cause(states[run.id]) for run in runs if run.id not in unchanged_rows}
+        tables["runs"] = Table(out / "runs.parquet", schema, collection)
+        whole = runs_table(sweep, states, measured, causes, kept, unchanged_rows, schema)
+        tables["runs"].write(whole)
+        _count(result, whole)
         for table in tables.values():
             table.writer.close()
+        tables["state"] = state_table(out, collection, about, made_from, groups, folders)
         replace(out / "sweep.json", json.dumps(_about(sweep), indent=1, sort_keys=True).encode() + b"\n")
         for table in tables.values():
             table.publish()
@@ -227,7 +155,120 @@ def collect(
         for table in tables.values():
             table.abandon()
         raise
-    return result
+    return all(collection_of(out / name) == collection for name in (*(f"{n}.parquet" for n in _TABLES), STATE))
+
+
+def _made_from(run: str, state: RunState, stamps: Mapping[str, str | None], previous: Previous | None) -> str:
+    """What a run's row is made from: its record's file, else its state."""
+    if state.status in ("done", "diverged"):
+        stamp = stamps.get(run, "gone")
+        if stamp is None:  # nothing in its folder has changed
+            stamp = previous.made_from.get(run, "? ?").split()[1] if previous is not None else "?"
+        return f"{state.status} {stamp} {len(state.attempts)}"
+    return f"{state.status} {len(state.attempts)} {state.why or ''}"
+
+
+def _cause(state: RunState) -> str | None:
+    """The first line of what the run's last failure is put down to."""
+    if state.status in ("done", "diverged") or (state.why is None and not state.attempts):
+        return None
+    said = state.why if state.why is not None else str(read_attempt(state.attempts[-1]).get("cause", ""))
+    return said.split("\n")[0]
+
+
+def _count(result: Collected, runs: pa.Table) -> None:
+    """Rows by status, and by environment class."""
+    for column, counter in (("status", result.statuses), ("environment_class", result.environments)):
+        for item in pc.value_counts(runs[column].combine_chunks()).to_pylist():
+            if item["values"] is not None:
+                counter[item["values"]] = item["counts"]
+
+
+class _Reader:
+    """Reads records, several at a time, and notes those that cannot be used."""
+
+    def __init__(
+        self,
+        store: Store,
+        picture: Picture,
+        result: Collected,
+        set_aside: bool,
+        progress: Callable[[int], None] | None,
+    ):
+        self.store, self.picture, self.result, self.set_aside = store, picture, result, set_aside
+        self.progress = progress or (lambda done: None)
+        self.lost: set[str] = set()
+        self._pool = ThreadPoolExecutor(_READERS)
+
+    def read(self, runs: Sequence[str]) -> pa.Table | None:
+        """The records of these runs, in that order, less those that cannot be used; None if that is all of them."""
+        paths = [record_path(self.store, run, self.picture.records[run]) for run in runs]
+        batches = []
+        for run, batch in zip(runs, self._pool.map(self._one, paths), strict=True):
+            if batch is None:
+                del self.picture.records[run]
+                self.lost.add(run)
+            else:
+                batches.append(batch)
+        self.result.read += len(runs)
+        self.progress(self.result.read)
+        return pa.Table.from_batches(batches).combine_chunks() if batches else None
+
+    def rows(self, runs: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What the records of these runs give to their rows in `runs`."""
+        found: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(runs), _BUCKET_RUNS):
+            if (records := self.read(runs[start : start + _BUCKET_RUNS])) is not None:
+                found |= measured_rows(records)
+        return found
+
+    def _one(self, path: Path) -> pa.RecordBatch | None:
+        return _read(self.store, path, self.result, self.set_aside)
+
+
+def _buckets(runs: Sequence[Run], recorded: Mapping[str, str], number: int) -> Iterator[tuple[int, list[Run]]]:
+    """The recorded runs in the order of their ids, by bucket: ids are hashes, so buckets are about alike, and adding
+    runs moves none to another.
+    """
+    found: dict[int, list[Run]] = {}
+    for run in sorted((run for run in runs if run.id in recorded), key=lambda run: run.id):
+        found.setdefault(int(run.id[:4], 16) * number >> 16, []).append(run)
+    yield from found.items()
+
+
+def _write_details(
+    runs: Sequence[Run],
+    reader: _Reader,
+    schemas: Mapping[str, pa.Schema],
+    tables: Mapping[str, Table],
+    previous: Previous | None,
+    unchanged: set[str],
+    buckets: int,
+) -> tuple[dict[str, list[int]], dict[str, dict[str, Any]]]:
+    """Write every table but `runs`; the bucket of each row group, and what new records give to `runs`."""
+    groups: dict[str, list[int]] = {name: [] for name in schemas}
+    measured: dict[str, dict[str, Any]] = {}
+    with contextlib.ExitStack() as stack:
+        old = {name: stack.enter_context(previous.file(name)) for name in schemas} if previous is not None else {}
+        for bucket, members in _buckets(runs, reader.picture.records, buckets):
+            new = [run for run in members if run.id not in unchanged]
+            kept = {run.id for run in members if run.id in unchanged}
+            records = reader.read([run.id for run in new]) if new else None
+            if records is not None:
+                measured |= measured_rows(records)
+            by_id = {run.id: run for run in new}
+            for name, schema in schemas.items():
+                parts = []
+                if previous is not None and kept and bucket in previous.groups[name]:
+                    parts.append(read_group(old[name], previous.groups[name].index(bucket), kept, schema))
+                if records is not None:
+                    parts.append(details(name, records, by_id, measured, schema))
+                whole = concatenated(parts, schema)
+                if len(parts) > 1:
+                    whole = whole.take(pc.sort_indices(whole["run_id"]))  # stable: a run's rows stay in their order
+                if tables[name].write(whole):
+                    groups[name].append(bucket)
+    return groups, measured
 
 
 def _read(store: Store, path: Path, result: Collected, set_aside: bool) -> pa.RecordBatch | None:
@@ -249,31 +290,6 @@ def _read(store: Store, path: Path, result: Collected, set_aside: bool) -> pa.Re
     except OSError as error:
         result.unread[str(path)] = error.strerror or str(error)
     return None
-
-
-_MEASURED_LAYERS = schema_of(tuple(c for c in LAYERS if not c.name.startswith("theory_")))
-
-
-def _with_theory(layers: pa.Table, runs: dict[str, Run], measured: dict[str, dict[str, Any]]) -> pa.Table:
-    """The layers' table with the recursions' predictions beside what was measured."""
-    q: list[float | None] = []
-    c: list[float | None] = []
-    predicted: dict[str, tuple[list[float], list[float]] | None] = {}
-    for run, layer in zip(layers["run_id"].to_pylist(), layers["layer"].to_pylist(), strict=True):
-        if run not in predicted:
-            predicted[run] = predicted_layers(runs[run], measured[run])
-        both = predicted[run]
-        q.append(None if both is None else both[0][layer - 1])
-        c.append(None if both is None or math.isnan(both[1][layer - 1]) else both[1][layer - 1])
-    return layers.append_column("theory_q", pa.array(q, pa.float64())).append_column(
-        "theory_correlation", pa.array(c, pa.float64())
-    )
-
-
-def _whole_blocks(records: pa.Table) -> list[dict[str, Any]]:
-    """The Fisher's summary of the whole matrix at initialisation, a row a run that has it."""
-    table = _exploded(records, "fisher", schema_of(FISHER)).drop_columns(["eigenvalues"])
-    return list(table.filter(pc.and_(pc.equal(table["block"], "all"), pc.equal(table["step"], 0))).to_pylist())
 
 
 def _about(sweep: Sweep) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from isosweep.measurement.training_columns import TRAINING_COLUMNS
+
 __all__ = ["FISHER", "JACOBIAN", "LAYERS", "RUNS", "TRAINING", "Column", "schema_of"]
 
 
@@ -19,6 +21,36 @@ class Column(NamedTuple):
 
 _TEXT, _INT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _VALUES = pa.list_(pa.float64())
+
+# Null in runs that do not train, and where the optimizer, the manifold or the schedule has no such option.
+_TRAIN = (
+    Column("epochs", _INT, "times through the training split; null in a run that does not train, as all that follow"),
+    Column("batch", _INT, "samples of a minibatch"),
+    Column("optimizer", _TEXT, "optimizer"),
+    Column("learning_rate", _REAL, "learning rate of biases and readout, and of weights that are not moved apart"),
+    Column("learning_rate_manifold", _REAL, "learning rate of hidden weights on a manifold, with scales, or by muon"),
+    Column("learning_rate_scale", _REAL, "learning rate of the layers' scales; 0 where they stay; null without"),
+    Column("momentum", _REAL, "momentum μ"),
+    Column("beta1", _REAL, "β1"),
+    Column("beta2", _REAL, "β2"),
+    Column("eps", _REAL, "ε"),
+    Column("weight_decay", _REAL, "weight decay λ"),
+    Column("manifold", _TEXT, "where hidden weights move: euclidean, stiefel or oblique"),
+    Column("layer_scales", _FLAG, "whether hidden layers have a scale that is trained"),
+    Column("orthogonality_penalty", _REAL, "ω of the penalty (ω/2)‖XXᵀ − I‖²"),
+    Column("schedule", _TEXT, "schedule of the learning rates"),
+    Column("warmup", _REAL, "epochs of warm-up"),
+    Column("decay_every", _REAL, "epochs between the steps of the schedule step"),
+    Column("decay_factor", _REAL, "factor of each"),
+    Column("clip", _REAL, "largest norm of a minibatch's gradient"),
+    Column("loss_function", _TEXT, "cross_entropy or squared_error"),
+    Column("train_dtype", _TEXT, "floating type of the training"),
+    Column("hessian_count", _INT, "leading eigenvalues of the Hessian asked for"),
+    Column("kernel_samples", _INT, "inputs of the tangent kernel"),
+    Column("smoothness_every", _INT, "steps from one measurement of the local smoothness to the next"),
+)
+
+_SPLITS = (("train", "training"), ("validation", "validation"), ("test", "test"))
 
 RUNS = (
     Column("run_id", _TEXT, "identity of the run: a hash of its settings and the measurement version"),
@@ -46,6 +78,7 @@ RUNS = (
     Column("augmentation_shift", _INT, "pixels that training images are moved by at most"),
     Column("augmentation_crop", _INT, "pixels by which a training image's window is smaller"),
     Column("fisher_samples", _INT, "inputs n that the Fisher is averaged over"),
+    Column("fisher_data", _TEXT, "the split whose first samples they are: train or test"),
     Column("fisher_likelihood", _TEXT, "categorical or gaussian"),
     Column("fisher_layers", _TEXT, "what is kept of each layer's block"),
     Column("fisher_method", _TEXT, "dual: the whole spectrum; lanczos: its leading part, matrix-free"),
@@ -58,6 +91,8 @@ RUNS = (
     Column("fisher_steps", _INT, "largest Krylov dimension of lanczos; null for dual"),
     Column("fisher_probes", _INT, "random probes of lanczos' density; null for dual"),
     Column("jacobian_samples", _INT, "inputs m whose Jacobian is taken"),
+    Column("jacobian_data", _TEXT, "the split whose first samples they are: train or test"),
+    *_TRAIN,
     Column("dtype", _TEXT, "floating type of the measurement"),
     Column("seed", _INT, "seed"),
     Column(
@@ -102,6 +137,12 @@ RUNS = (
         "natural logarithm of the smallest singular value that is not exactly 0, over the samples",
     ),
     Column("jacobian_rank", _REAL, "singular values that are not exactly 0, in the sample that has fewest"),
+    Column("training_steps", _REAL, "optimizer steps done"),
+    Column("diverged_step", _REAL, "step at which training left the finite numbers; null where it did not"),
+    *(Column(f"final_{name}_loss", _REAL, f"loss on the {words} split at the end") for name, words in _SPLITS),
+    *(Column(f"final_{name}_accuracy", _REAL, f"right answers on the {words} split") for name, words in _SPLITS),
+    Column("smoothness_l0", _REAL, "L0 of the local smoothness |Δg|/|Δθ| ≈ L0 + L1·|g| along the training"),
+    Column("smoothness_l1", _REAL, "L1 of that fit"),
     Column("input_mean_square", _REAL, "mean of |x|²/N_0 over the Fisher's inputs"),
     Column("input_correlation", _REAL, "mean of x_i·x_j over distinct inputs, as a share of the mean of |x|²"),
     Column("theory_q_star", _REAL, "fixed point q* of the pre-activations' variance"),
@@ -129,7 +170,13 @@ RUNS = (
     Column("residual_fisher_trace", _REAL, "the same for the trace"),
     Column("residual_jacobian_s_max", _REAL, "the same for the largest singular value"),
     Column("environment_class", _TEXT, "hash of what can change bits: processor, GPU, driver, libraries"),
-    Column("code_id", _TEXT, "hash of isosweep's sources that computed it"),
+    Column("code_id", _TEXT, "hash of isosweep's sources that computed it; in the store, code/ID is a copy"),
+    Column("modules_id", _TEXT, "hash of users' own modules that it imported; in the store, modules/ID is a copy"),
+    Column("git_commit", _TEXT, "commit of isosweep's checkout at the launch; null where it was installed"),
+    Column("git_patch", _TEXT, "hash of what differed from it, kept as provenance/HASH.patch; null where nothing did"),
+    Column("modules_git_commit", _TEXT, "commit of the checkout with the users' own modules"),
+    Column("modules_git_patch", _TEXT, "hash of what differed from it, kept as provenance/HASH.patch"),
+    Column("lock", _TEXT, "hash of the installed packages at the launch, kept as provenance/HASH.lock"),
     Column("measurement_version", _INT, "version of the measurement"),
     Column("hostname", _TEXT, "node"),
     Column("device", _TEXT, "cpu or cuda"),
@@ -138,20 +185,30 @@ RUNS = (
     Column("gpu_uuid", _TEXT, "which GPU"),
     Column("driver", _TEXT, "GPU driver"),
     Column("cuda_version", _TEXT, "CUDA that torch was built with"),
+    Column("cudnn_version", _TEXT, "cuDNN; null without a GPU"),
+    Column("blas", _TEXT, "BLAS libraries of numpy, scipy and torch, with the kernels they chose"),
+    Column("libc", _TEXT, "C library"),
+    Column("determinism", _TEXT, "torch's switches as they stood during the measurement"),
+    Column("math_settings", _TEXT, "environment variables that choose kernels"),
+    Column("threads", _INT, "threads of a torch or BLAS call during the measurement"),
     Column("torch_version", _TEXT, "torch"),
     Column("numpy_version", _TEXT, "numpy"),
     Column("scipy_version", _TEXT, "scipy"),
     Column("python_version", _TEXT, "Python"),
     Column("slurm_job", _TEXT, "Slurm job; null without one"),
+    Column("slurm_restart", _INT, "how often Slurm had requeued that job"),
     Column("task", _TEXT, "launch token and task"),
     Column("started_at", _TEXT, "when the run began, UTC"),
+    Column("ended_at", _TEXT, "when it ended, UTC"),
     Column("seconds", _REAL, "wall time of the run in seconds"),
-    Column("peak_memory_bytes", _INT, "peak resident memory of the process so far"),
+    Column("peak_memory_bytes", _INT, "peak resident memory of the process during the run"),
+    Column("peak_gpu_memory_bytes", _INT, "peak memory that torch had allocated on the GPU; null without one"),
 )
 
 FISHER = (
     Column("run_id", _TEXT, "the run"),
     Column("step", _INT, "training step; 0 is initialisation"),
+    Column("epoch", _REAL, "times through the training split until then; 0 at initialisation"),
     Column("block", _TEXT, "all: the whole matrix; else the layer whose diagonal block it is"),
     Column(
         "eigenvalues",
@@ -172,6 +229,7 @@ FISHER = (
 JACOBIAN = (
     Column("run_id", _TEXT, "the run"),
     Column("step", _INT, "training step; 0 is initialisation"),
+    Column("epoch", _REAL, "times through the training split until then; 0 at initialisation"),
     Column("sample", _INT, "which of the run's inputs"),
     Column("singular_values", _VALUES, "of ∂x^L/∂x^0, largest first"),
     Column(
@@ -184,18 +242,26 @@ JACOBIAN = (
 LAYERS = (
     Column("run_id", _TEXT, "the run"),
     Column("step", _INT, "training step; 0 is initialisation"),
+    Column("epoch", _REAL, "times through the training split until then; 0 at initialisation"),
     Column("layer", _INT, "1 … L, then the readout"),
     Column("block", _TEXT, "name of the layer"),
     Column("q", _REAL, "mean over inputs of |h^l|²/N_l"),
     Column("correlation", _REAL, "mean correlation of the pre-activations of distinct inputs"),
-    Column("theory_q", _REAL, "q^l by mean field, from the run's own inputs; null where it has none"),
-    Column("theory_correlation", _REAL, "c^l by mean field, from the run's own inputs; null where it has none"),
+    Column("scale", _REAL, "the layer's non-negative scale in training; null where it has none"),
+    Column("orthogonality_error", _REAL, "largest violation of its manifold's equations; null without a manifold"),
+    Column("theory_q", _REAL, "q^l by mean field at initialisation, from the run's own inputs; null where it has none"),
+    Column(
+        "theory_correlation",
+        _REAL,
+        "c^l by mean field at initialisation, from the run's own inputs; null where it has none",
+    ),
 )
 
 TRAINING = (
     Column("run_id", _TEXT, "the run"),
-    Column("step", _INT, "training step"),
-    Column("epoch", _REAL, "epoch"),
+    Column("step", _INT, "optimizer steps done; 0 is initialisation"),
+    Column("epoch", _REAL, "times through the training split"),
+    *(Column(c.name, _VALUES if c.is_list else _REAL, c.meaning) for c in TRAINING_COLUMNS),
 )
 
 
