@@ -54,7 +54,7 @@ def place_of(name: str) -> Place:
         number, _, what = rest.partition("/")
         return Place((step, 2, int(number)), f"jacobian {what}", step, None, None, int(number))
     if kind == "training":
-        return Place((step, 3, 0), "training", step, parts=("epoch", *rest.split(",")))
+        return Place((step, 3, 0), "training", step, parts=(rest, *(f"{rest} {i}" for i in range(2, 100))))
     return Place((step, 4, 0), kind, step, block=rest or None)
 
 

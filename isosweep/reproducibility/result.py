@@ -47,9 +47,13 @@ def _part(kind: type[Part], row: dict[str, Any]) -> Part:
 
 
 def _point(row: dict[str, Any]) -> TrainingPoint:
-    values = row["values"]
-    pairs = json.loads(values) if isinstance(values, str) else dict(values)
-    return TrainingPoint(row["step"], row["epoch"], {name: float(value) for name, value in pairs.items()})
+    """A point of the curve; a column that is null was not measured there."""
+    values = {
+        name: np.array(value, dtype=np.float64) if isinstance(value, list) else value
+        for name, value in row.items()
+        if value is not None and name not in ("step", "epoch")
+    }
+    return TrainingPoint(row["step"], row["epoch"], values)
 
 
 def read_result(path: Path, name: str | None = None) -> Result:
