@@ -23,6 +23,7 @@ from .sweep.schema import (
     ModuleSection,
     SweepModel,
 )
+from .sweep.train_schema import PointsSection, TrainSection
 
 __all__ = ["pages"]
 
@@ -34,6 +35,8 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("measure", "Measurement", MeasureSection),
     ("measure.fisher", "Fisher information", FisherSection),
     ("measure.jacobian", "Jacobian", JacobianSection),
+    ("train", "Training", TrainSection),
+    ("train.measure", "Measured along the training", PointsSection),
 )
 
 
@@ -90,7 +93,7 @@ def sweep_file() -> str:
         + [
             f"| `{name}` | {_default(field)} | {_cell(field.description)} |"
             for name, field in {**SweepModel.model_fields, **GridModel.model_fields}.items()
-            if name not in ("network", "data", "measure")
+            if name not in ("network", "data", "measure", "train")
         ]
     )
     names = "\n".join(
