@@ -17,7 +17,7 @@ __all__ = ["Predicted", "predicted_law"]
 
 @dataclass(frozen=True)
 class Predicted:
-    """The law, or None and why there is none."""
+    """The law and the last layer's variance; or None and why there is none."""
 
     law: JacobianLaw | None
     q: float = math.nan
@@ -30,14 +30,17 @@ def _number(settings: Mapping[str, Any], name: str) -> float | None:
 
 
 def predicted_law(settings: Mapping[str, Any]) -> Predicted:
-    """The law of ∂x^L/∂x^0 at the fixed point q* of these settings.
+    """The law of ∂x^L/∂x^0 of a run, at its layers' own variances.
 
-    It is the wide limit; only the counts of active units of relu and hard_tanh, which set the rank, are those expected
-    at this width. The input dimension is taken as the width where the tables do not have it.
+    They follow from the mean square of the run's inputs; where the tables do not have it, and without biases or with
+    a homogeneous activation, every layer is taken to be at the fixed point q*. It is the wide limit; only the counts of
+    active units of relu and hard_tanh, which set the rank, are those expected at this width. The input dimension is
+    taken as the width where the tables do not have it.
     """
     from isosweep.theory.activations import activation
-    from isosweep.theory.jacobian_law import jacobian_law
     from isosweep.theory.mean_field import variance_fixed_point
+    from isosweep.theory.network import Network
+    from isosweep.theory.run_jacobian import layer_variances, leaves_fixed_point, run_law
 
     gain, bias, depth, width = (_number(settings, name) for name in ("gain", "bias_std", "depth", "width"))
     init, name = plain(settings.get("init")), plain(settings.get("activation"))
@@ -45,18 +48,24 @@ def predicted_law(settings: Mapping[str, Any]) -> Predicted:
         return Predicted(None, reason="its gain, biases, depth, width or activation are not in the table")
     if init not in ("orthogonal", "gaussian"):
         return Predicted(None, reason=f"the law is known for orthogonal and gaussian weights, not for {init}")
-    inputs = _number(settings, "data_inputs") or width
+    square, q_star = _number(settings, "input_mean_square"), _number(settings, "q_star")
+    inputs = int(_number(settings, "data_inputs") or width)
     try:
         phi = activation(str(name), _number(settings, "negative_slope"))
-        if phi.homogeneous:
-            q = 1.0  # φ' does not depend on q
-        else:
+        if square is None:
             point = variance_fixed_point(phi, gain, bias)
-            if point.q_star is None or not 0 < point.q_star < math.inf:
+            q_star = point.q_star
+            if not phi.homogeneous and (q_star is None or not 0 < q_star < math.inf):
                 return Predicted(None, reason=point.explain())
-            q = point.q_star
+            square = 1.0 if phi.homogeneous or q_star is None else (q_star - bias**2) / gain**2
         kind = cast(Literal["orthogonal", "gaussian"], init)
-        law = jacobian_law(phi, q, gain, int(depth), kind, inputs / width, int(width))
+        network = Network(
+            phi, gain, bias, int(depth), int(width), kind, q_star, inputs=inputs, mean_square=float(f"{square:.12g}")
+        )
+        if leaves_fixed_point(network):
+            return Predicted(None, reason="its layers are at an unstable fixed point, which finite networks leave")
+        law = run_law(network, finite_width=True)
+        q = layer_variances(network)
     except (ValueError, KeyError, RuntimeError, ArithmeticError) as error:
         return Predicted(None, reason=str(error))
-    return Predicted(law, q)
+    return Predicted(law, q[-1] if isinstance(q, tuple) else q)

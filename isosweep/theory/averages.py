@@ -26,6 +26,7 @@ __all__ = [
     "second_moment",
     "second_moment_slope",
     "slope_moment",
+    "slope_moments",
 ]
 
 Array = NDArray[np.float64]
@@ -148,6 +149,19 @@ def slope_moment(activation: Activation, q: float, k: int = 1, method: Method = 
         return _average(activation, q, "E φ'²", "slope")
     _, w, h = nodes(activation, q)
     return float(w @ activation.phi_prime(h) ** (2 * k))
+
+
+def slope_moments(activation: Activation, q: float, count: int) -> tuple[float, ...]:
+    """μ_1(q) … μ_count(q), as `slope_moment`, from one evaluation of φ'."""
+    if activation.discontinuous or closed_forms.slope_moment(activation, q, 2) is not None or q == 0:
+        return tuple(slope_moment(activation, q, k) for k in range(1, count + 1))
+    _, w, h = nodes(activation, q)
+    square = activation.phi_prime(h) ** 2
+    power, found = square, [slope_moment(activation, q, 1)]
+    for _ in range(count - 1):
+        power = power * square
+        found.append(float((w * power).sum()))
+    return tuple(found)
 
 
 def mean_value(activation: Activation, q: float) -> float:

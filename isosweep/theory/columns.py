@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from isosweep.theory.activations import Activation
-from isosweep.theory.finite_width import log_growth, zero_mass
+from isosweep.theory.finite_width import log_growth
 from isosweep.theory.fisher_sums import measured_fisher
-from isosweep.theory.mean_field import variance_map_slope
+from isosweep.theory.jacobian_law import jacobian_edge, jacobian_variance
 from isosweep.theory.network import Network
 from isosweep.theory.predict import FINITE_WIDTH_LIMIT, predict_network
 from isosweep.theory.propagation import propagate
+from isosweep.theory.run_jacobian import expected_zero_mass, layer_variances, leaves_fixed_point, log_variance
 from isosweep.theory.slope_law import slope_law
 
 __all__ = ["COLUMNS", "residual", "theory_columns"]
@@ -42,9 +43,6 @@ COLUMNS = (
 )
 """Every column, in order; all are floats but `theory_phase` and `theory_note`."""
 
-_OFF_FIXED_POINT = 0.02
-"""By how much the product of the layers' own multipliers may differ from χ^L before the law at q* is not theirs."""
-
 
 @lru_cache(maxsize=65536)
 def theory_columns(network: Network) -> dict[str, float | str | None]:
@@ -65,8 +63,9 @@ def theory_columns(network: Network) -> dict[str, float | str | None]:
     network.check_counts()
     phi, gain, depth, width = network.activation, network.sigma_w, network.depth, network.width
     p = predict_network(network)
-    # The columns have the run's own Fisher law, and their own reasons for it.
-    reasons = [note for note in p.notes if not note.startswith(("fisher_", "run_fisher_"))]
+    # The columns have the run's own laws, and their own reasons for them.
+    theirs = "fisher_", "run_fisher_", "jacobian_", "Jacobian", "finite width"
+    reasons = [note for note in p.notes if not note.startswith(theirs)]
     for name in ("q_star", "chi", "c_star", "xi_q", "xi_c", "xi_grad", "phase", "kappa_1", "kappa_2"):
         row[f"theory_{name}"] = getattr(p, name)
     try:
@@ -79,27 +78,36 @@ def theory_columns(network: Network) -> dict[str, float | str | None]:
         mean = float(np.exp(logs.sum())) * max(1.0, width / network.input_dimension)
     row["theory_jacobian_mean"] = mean if math.isfinite(mean) else None
 
+    try:
+        reasons += _jacobian(row, network)
+    except (ValueError, OverflowError) as error:
+        reasons.append(f"Jacobian: {error}")
     q = 1.0 if phi.homogeneous else p.q_star
     per_layer = _variance_per_layer(phi, q, width, gain, network.init)
-    if q:
-        law = slope_law(phi, q)
-        dominated = per_layer * depth > FINITE_WIDTH_LIMIT
-        unstable = not phi.homogeneous and abs(variance_map_slope(phi, q, gain)) > 1 + 1e-9
-        away = abs(float(logs.sum()) - depth * math.log(gain**2 * law.moments[0]))
-        if away > _OFF_FIXED_POINT:
-            reasons.append(
-                f"Jacobian: the layers are not at q*, their multipliers' product is off by {away:.2g} in its logarithm"
-            )
-        elif not unstable and not dominated:
-            row["theory_jacobian_variance"] = p.jacobian_variance
-            row["theory_jacobian_s_max"] = p.jacobian_s_max
-        row["theory_jacobian_zero_mass"] = zero_mass(width, 1 - law.zero_mass, depth) if law.zero_mass else 0.0
     try:
         reasons += _fisher(row, network, per_layer)
     except (ValueError, OverflowError) as error:
         reasons.append(f"Fisher: {error}")
     row["theory_note"] = "; ".join(dict.fromkeys(reasons)) or None
     return row
+
+
+def _jacobian(row: dict[str, float | str | None], n: Network) -> list[str]:
+    """Fill the columns of the Jacobian's law at the layers' own variances; the reasons for those left empty."""
+    row["theory_jacobian_zero_mass"] = expected_zero_mass(n)
+    spread = log_variance(n)
+    if spread > FINITE_WIDTH_LIMIT:
+        return [
+            f"finite width dominates: ln‖Ju‖² varies by {spread:.3g} over seeds at depth {n.depth} and width {n.width}"
+        ]
+    if leaves_fixed_point(n):
+        return ["Jacobian: its layers are at an unstable fixed point, which a network of finite width leaves"]
+    q = layer_variances(n)
+    variance = jacobian_variance(n.activation, q, n.sigma_w, n.depth, n.init, n.input_ratio)
+    top = jacobian_edge(n.activation, q, n.sigma_w, n.depth, n.init, n.input_ratio)
+    row["theory_jacobian_variance"] = variance if math.isfinite(variance) else None
+    row["theory_jacobian_s_max"] = math.sqrt(top) if math.isfinite(top) else None
+    return []
 
 
 def _variance_per_layer(phi: Activation, q: float | None, width: int, gain: float, init: str) -> float:

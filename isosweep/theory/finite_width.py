@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from isosweep.theory.slope_law import SlopeLaw
 
-__all__ = ["LogGrowth", "active_shares", "gaussian_log_growth", "log_growth", "lyapunov_exponents", "zero_mass"]
+__all__ = [
+    "LogGrowth",
+    "active_shares",
+    "gaussian_log_growth",
+    "growth_variance",
+    "log_growth",
+    "lyapunov_exponents",
+    "zero_mass",
+]
 
 
 def _of_layers(width: int, active: float | tuple[float, ...], depth: int) -> tuple[float, ...]:
@@ -122,10 +130,18 @@ def log_growth(law: SlopeLaw, width: int, depth: int, sigma_w: float, init: str 
         if init == "gaussian":
             return gaussian_log_growth(width, depth, sigma_w * math.sqrt(law.sup))
         return LogGrowth(depth * math.log(sigma_w**2 * law.sup), 0.0, True)
-    ratio = law.moments[1] / law.moments[0] ** 2
-    v = (3 * ratio - (1 if init == "gaussian" else 3)) / width
-    chi = sigma_w**2 * law.moments[0]
-    return LogGrowth(depth * (math.log(chi) - v / 2), depth * v, False)
+    variance = growth_variance(depth * law.moments[1] / law.moments[0] ** 2, width, depth, init)
+    return LogGrowth(depth * math.log(sigma_w**2 * law.moments[0]) - variance / 2, variance, False)
+
+
+def growth_variance(ratios: float, width: int, depth: int, init: str) -> float:
+    """The variance over seeds of ln‖Ju‖² to leading order in 1/N: (3Σ_l μ_2/μ_1² − L)/N, for orthogonal weights
+    (3Σ_l μ_2/μ_1² − 3L)/N.
+
+    Args:
+        ratios: Σ_l μ_2/μ_1² over the layers, each at its own variance.
+    """
+    return max(0.0, 3 * ratios - (1 if init == "gaussian" else 3) * depth) / width
 
 
 def lyapunov_exponents(width: int, sigma_w: float = 1.0) -> NDArray[np.float64]:

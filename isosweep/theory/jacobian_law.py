@@ -32,6 +32,7 @@ __all__ = [
     "jacobian_edge",
     "jacobian_law",
     "jacobian_variance",
+    "projection_shares",
     "relative_slope_square",
 ]
 
@@ -40,7 +41,7 @@ Complex = NDArray[np.complex128]
 Variances = float | tuple[float, ...]
 """Pre-activation variances: one for all layers, or each layer's own, first to last."""
 
-_ALIKE = 1e-4
+_ALIKE = 1e-5
 """Shares of active units closer than this count as their mean: its square replaces their product."""
 
 
@@ -55,14 +56,16 @@ def _layers(activation: Activation, q: Variances, depth: int) -> tuple[tuple[Slo
     return tuple((slope_law(activation, variance), count) for variance, count in variance_rule(q))
 
 
-def _projections(activation: Activation, q: Variances, depth: int) -> tuple[float, ...] | None:
+def projection_shares(activation: Activation, q: Variances, depth: int) -> tuple[float, ...] | None:
     """Each layer's share of active units, first to last, where φ' is 0 or 1 and both occur; else None."""
     if not activation.piecewise_linear:
         return None
     several = isinstance(q, tuple) and not activation.homogeneous
     variances = set(q) if several and isinstance(q, tuple) else {q[0] if isinstance(q, tuple) else q}
     laws = {variance: slope_law(activation, variance) for variance in variances}
-    if any(set(law.nodes.real.tolist()) != {0.0, 1.0} for law in laws.values()):
+    if any(not set(law.nodes.real.tolist()) <= {0.0, 1.0} or law.sup < 1 for law in laws.values()):
+        return None
+    if all(law.zero_mass == 0 for law in laws.values()):
         return None
     if several and isinstance(q, tuple):
         return tuple(laws[variance].sup_mass for variance in q)
@@ -101,7 +104,7 @@ def _relation(
         raise ValueError(f"the input dimension over the width must be above 0, not {input_ratio!r}")
     if isinstance(q, tuple) and len(q) != depth:
         raise ValueError(f"{depth} layers have as many variances, not {len(q)}")
-    mean = _projections(activation, q, depth)
+    mean = projection_shares(activation, q, depth)
     if active is not None:
         if mean is None:
             raise ValueError(f"{activation.label}: shares of active units are for φ' of 0 or 1 (relu, hard_tanh)")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isosweep.theory.activations import Activation
-from isosweep.theory.averages import slope_moment
+from isosweep.theory.averages import slope_moments
 from isosweep.theory.quadrature import gaussian_grid
 
 __all__ = ["SlopeLaw", "bernoulli_law", "slope_law"]
@@ -57,14 +57,15 @@ class SlopeLaw:
         flat = w.reshape(-1, 1)
         z, slope = np.empty(len(flat), complex), np.empty(len(flat), complex)
         weighted = self._weighted
-        for i in range(0, len(flat), _BATCH):
-            at = flat[i : i + _BATCH]
+        rows = max(1, _BATCH // max(1, len(self.nodes)))
+        for i in range(0, len(flat), rows):
+            at = flat[i : i + rows]
             inverse = at - self.nodes
             np.reciprocal(inverse, out=inverse)
-            z[i : i + _BATCH] = inverse @ weighted
+            z[i : i + rows] = inverse @ weighted
             # w y/(w − y)², the first product of order 1 also where w² would underflow
             inverse *= inverse * at
-            slope[i : i + _BATCH] = inverse @ weighted
+            slope[i : i + rows] = inverse @ weighted
         return z.reshape(w.shape)[()], -slope.reshape(w.shape)[()]
 
     @cached_property
@@ -82,7 +83,10 @@ class SlopeLaw:
         return Branch(self, -math.inf, 0.0)
 
 
-_BATCH = 16  # values of w at a time: their matrices stay in a core's cache
+_BATCH = 4000
+"""Elements of a matrix times a vector at a time: in cache, and below the size from which OpenBLAS uses threads, on
+which the order of its additions, and so the last bits, would depend.
+"""
 MOMENTS = 12
 
 
@@ -329,7 +333,7 @@ def slope_law(activation: Activation, q: float) -> SlopeLaw:
         0.0 if inf < 1e-9 * sup else inf,
         sup_mass,
         0.0,
-        tuple(slope_moment(activation, q, k) for k in range(1, MOMENTS + 1)),
+        slope_moments(activation, q, MOMENTS),
     )
 
 

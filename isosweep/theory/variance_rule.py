@@ -18,6 +18,8 @@ _SMALL = 1e-3
 a linear network by O(q).
 """
 
+_LINEAR = 1e-14  # a network of smaller variances is linear to rounding
+
 _RADIUS = 2.5
 """About how far from the real axis, in ln q, the laws' transforms are analytic."""
 
@@ -36,6 +38,7 @@ def variance_rule(variances: Sequence[float]) -> tuple[tuple[float, float], ...]
         raise ValueError("a rule for no layers")
     if not (np.all(q > 0) and np.all(np.isfinite(q))):
         raise ValueError(f"variances are above 0 and finite, not {q.tolist()}")
+    q = np.maximum(q, _LINEAR)
     floor = _SMALL * min(1.0, float(q.max()))
     t = np.log(q + floor)
     if np.ptp(t) < 1e-9:

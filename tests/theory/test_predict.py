@@ -162,9 +162,17 @@ def test_columns_of_a_run() -> None:
 
 
 def test_columns_are_empty_with_the_reason() -> None:
-    away = _columns(sigma_w=1.9, mean_square=0.05)
-    assert away["theory_jacobian_s_max"] is None
-    assert "not at q*" in str(away["theory_note"])
+    unstable = predict("gelu", q_star=0.5, depth=6, width=500)
+    assert unstable.q_star is not None
+    left = _columns(
+        activation=activation("gelu"),
+        sigma_w=unstable.sigma_w,
+        sigma_b=unstable.sigma_b,
+        q_star=0.5,
+        mean_square=(0.5 - unstable.sigma_b**2) / unstable.sigma_w**2,
+    )
+    assert left["theory_jacobian_s_max"] is None
+    assert "unstable" in str(left["theory_note"])
     deep = _columns(sigma_w=2.3287072898, sigma_b=2.0088803790, depth=200, width=400)
     assert deep["theory_fisher_lambda_max"] is None
     assert "finite width dominates" in str(deep["theory_note"])
