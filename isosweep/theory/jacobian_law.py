@@ -8,6 +8,7 @@ their own, as in a network whose inputs do not start at the fixed point: their S
 from __future__ import annotations
 
 import math
+from collections import Counter
 from functools import lru_cache
 
 import numpy as np
@@ -121,9 +122,19 @@ def _relation(
     return relation_of((bernoulli_law(shares[0]),), (depth,), sigma_w, depth, init, input_ratio, shares)
 
 
+def _first_moments(activation: Activation, q: Variances, depth: int) -> list[tuple[float, float, float]]:
+    """(count, μ_1, μ_2/μ_1²) of the layers."""
+    shares = projection_shares(activation, q, depth)
+    if shares is not None:
+        return [(count, share, 1 / share) for share, count in Counter(shares).items()]
+    return [
+        (count, law.moments[0], law.moments[1] / law.moments[0] ** 2) for law, count in _layers(activation, q, depth)
+    ]
+
+
 def relative_slope_square(activation: Activation, q: Variances, depth: int) -> float:
     """Σ_l μ_2/μ_1² over the layers: what the variance of ln‖Ju‖², and that of the spectrum, grow with."""
-    return sum(count * law.moments[1] / law.moments[0] ** 2 for law, count in _layers(activation, q, depth))
+    return sum(count * ratio for count, _, ratio in _first_moments(activation, q, depth))
 
 
 def jacobian_variance(
@@ -135,9 +146,9 @@ def jacobian_variance(
     input of another dimension from the series of the product, over the min(N_L, N_0) singular values.
     """
     if input_ratio == 1 or (init == "orthogonal" and input_ratio > 1):
-        layers = _layers(activation, q, depth)
-        mean = math.prod((sigma_w**2 * law.moments[0]) ** count for law, count in layers)
-        excess = sum(count * (law.moments[1] / law.moments[0] ** 2 - 1) for law, count in layers)
+        layers = _first_moments(activation, q, depth)
+        mean = math.prod((sigma_w**2 * first) ** count for count, first, _ in layers)
+        excess = sum(count * (ratio - 1) for count, _, ratio in layers)
         return float(mean**2 * (excess + (depth if init == "gaussian" else 0)))
     one, two = product_moments(_relation(activation, q, sigma_w, depth, init, input_ratio).series(2), 2)
     counted = min(1.0, input_ratio)
