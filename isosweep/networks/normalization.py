@@ -17,6 +17,8 @@ def freeze_batch_statistics(network: nn.Module, inputs: Tensor) -> None:
     mode. Derivatives taken afterwards treat the statistics as constants. The network is changed.
     """
     layers = [module for module in network.modules() if isinstance(module, _BATCH_NORMS)]
+    if not layers:
+        return
 
     def measure(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         assert isinstance(module, _BATCH_NORMS)

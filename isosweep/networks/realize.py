@@ -13,7 +13,9 @@ from isosweep.data.training_split import training_split
 from isosweep.sweep.settings import NetworkSettings, Run
 from isosweep.threads import single_threaded
 
+from .architecture import network_of_architecture
 from .dense import dense_network
+from .normalization import freeze_batch_statistics
 from .user import UserNetworkError, load_checkpoint, user_network
 
 __all__ = ["Realized", "initial_network", "measured_split", "realize"]
@@ -50,7 +52,8 @@ def initial_network(run: Run, dtype: torch.dtype, folder: str | Path | None = No
     """
     with single_threaded(), torch.no_grad():
         if isinstance(run.network, NetworkSettings):
-            network = dense_network(run.network, run.data.inputs, run.data.classes, run.seed, dtype)
+            build = dense_network if run.network.architecture is None else network_of_architecture
+            network = build(run.network, run.data.inputs, run.data.classes, run.seed, dtype)
         else:
             network = user_network(run.network, run.data.inputs, run.data.classes, run.seed, dtype, folder)
         if run.network.checkpoint is not None:
@@ -93,5 +96,6 @@ def realize(run: Run, device: str | torch.device = "cpu", *, folder: str | Path 
         found = training_split(run.data, run.seed) if split == "train" else load_splits(run.data, run.seed).test
         assert found is not None, "the sweep file asks for a test split where it is measured on"
         inputs = torch.from_numpy(found.inputs[:samples].copy()).to(dtype)
+        freeze_batch_statistics(network, inputs)
     labels = torch.from_numpy(found.labels[:samples].copy())
     return Realized(network.to(device), inputs.to(device), labels.to(device))

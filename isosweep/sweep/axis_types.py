@@ -18,6 +18,7 @@ from .numbers import arithmetic_range, count, exact, is_fraction, linspace, logs
 
 __all__ = [
     "EXPAND",
+    "Bits",
     "Flag",
     "Gain",
     "Moderate",
@@ -29,8 +30,11 @@ __all__ = [
     "Switch",
     "Target",
     "Whole",
+    "WidthsText",
     "expand_axis",
     "expand_seeds",
+    "expand_widths",
+    "refuse",
 ]
 
 GENERATORS = {"range": arithmetic_range, "linspace": linspace, "logspace": logspace}
@@ -40,7 +44,8 @@ _LARGEST = 1e100
 _LARGEST_SIZE = 10**9
 
 
-def _refuse(text: str, found: object = None, known: list[str] | None = None) -> PydanticCustomError:
+def refuse(text: str, found: object = None, known: list[str] | None = None) -> PydanticCustomError:
+    """The error of a value that does not fit: what is wrong, and of the `known` words the one nearest to `found`."""
     near = nearest(found, known) if known else None
     return PydanticCustomError("axis", "{text}", {"text": text, "nearest": near})
 
@@ -49,7 +54,7 @@ def _scalar(value: Any) -> Any:
     if is_fraction(value):
         return number(exact(value))
     if isinstance(value, (list, dict)):
-        raise _refuse(f"expected single values in this list, found {short(value)}")
+        raise refuse(f"expected single values in this list, found {short(value)}")
     return value
 
 
@@ -63,7 +68,7 @@ def expand_axis(raw: Any) -> list[Any]:
         if isinstance(raw, Mapping):
             if len(raw) != 1 or next(iter(raw)) not in GENERATORS:
                 name = next((k for k in raw if k not in GENERATORS), None)
-                raise _refuse(
+                raise refuse(
                     "expected one of {range: [start, stop, step]}, {linspace: [a, b, n]}, {logspace: [a, b, n]}, "
                     f"found {short(dict(raw))}",
                     name,
@@ -71,20 +76,20 @@ def expand_axis(raw: Any) -> list[Any]:
                 )
             ((kind, arguments),) = raw.items()
             if not isinstance(arguments, list) or len(arguments) != 3:
-                raise _refuse(f"{kind} takes three numbers, found {short(arguments)}")
+                raise refuse(f"{kind} takes three numbers, found {short(arguments)}")
             values: list[Any] = [number(point) for point in GENERATORS[kind](*arguments)]
         elif isinstance(raw, (list, tuple)):
             if not raw:
-                raise _refuse("the axis is empty")
+                raise refuse("the axis is empty")
             values = [_scalar(value) for value in raw]
         elif raw is None:
-            raise _refuse("no value is given")
+            raise refuse("no value is given")
         else:
             values = [_scalar(raw)]
     except PydanticCustomError:
         raise
     except ValueError as error:
-        raise _refuse(str(error)) from None
+        raise refuse(str(error)) from None
     return values
 
 
@@ -94,67 +99,85 @@ def expand_seeds(raw: Any) -> Any:
         try:
             return list(range(count(raw, "the number of seeds")))
         except ValueError as error:
-            raise _refuse(str(error)) from None
+            raise refuse(str(error)) from None
     return expand_axis(raw)
+
+
+def expand_widths(raw: Any) -> Any:
+    """Widths as words, "784-512-256": a list of whole numbers is one value, a list of lists or words several."""
+    if isinstance(raw, (list, tuple)) and raw and not any(isinstance(part, (list, tuple, str)) for part in raw):
+        raw = [raw]
+    if isinstance(raw, (list, tuple)):
+        parts = [[_whole(width) for width in part] if isinstance(part, (list, tuple)) else part for part in raw]
+        raw = ["-".join(map(str, part)) if isinstance(part, list) else part for part in parts]
+    return expand_axis(raw)
+
+
+def _widths(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or re.fullmatch(r"[1-9][0-9]{0,8}(-[1-9][0-9]{0,8})*", value) is None:
+        raise refuse(f"expected widths of at least 1, as [784, 512] or 784-512, found {short(value)}")
+    return value
 
 
 def _whole(value: Any) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _refuse(f"expected a whole number, found {short(value)}")
+        raise refuse(f"expected a whole number, found {short(value)}")
     if abs(value) >= 2**63:
-        raise _refuse(f"expected a whole number of at most 64 bits, found {short(value)}")
+        raise refuse(f"expected a whole number of at most 64 bits, found {short(value)}")
     return value
 
 
 def _real(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _refuse(f"expected a number, found {short(value)}")
+        raise refuse(f"expected a number, found {short(value)}")
     try:
         result = float(value)
     except OverflowError:
         result = math.inf
     if not math.isfinite(result):
-        raise _refuse(f"expected a finite number, found {short(value)} (float64 ends at 1.8e308)")
+        raise refuse(f"expected a finite number, found {short(value)} (float64 ends at 1.8e308)")
     return result + 0.0  # -0.0 is 0.0
 
 
 def _name(value: Any) -> str:
     if not isinstance(value, str) or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value) is None:
-        raise _refuse(f"expected up to 100 letters, digits, dots, dashes or underscores, found {short(value)}")
+        raise refuse(f"expected up to 100 letters, digits, dots, dashes or underscores, found {short(value)}")
     return value
 
 
 def _target(value: Any) -> str:
     if not isinstance(value, str) or re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", value) is None:
-        raise _refuse(f"expected package.module:function, found {short(value)}")
+        raise refuse(f"expected package.module:function, found {short(value)}")
     return value
 
 
 def _moderate(value: Any) -> float:
     result = _real(value)
     if abs(result) > _LARGEST:
-        raise _refuse(f"{result!r} overflows float64 when it is squared; expected at most {_LARGEST:g}")
+        raise refuse(f"{result!r} overflows float64 when it is squared; expected at most {_LARGEST:g}")
     if 0 < abs(result) < 1 / _LARGEST:
-        raise _refuse(f"{result!r} vanishes in float64 when it is squared; expected 0 or at least {1 / _LARGEST:g}")
+        raise refuse(f"{result!r} vanishes in float64 when it is squared; expected 0 or at least {1 / _LARGEST:g}")
     return result
 
 
 def _gain(value: Any) -> float | str:
     if isinstance(value, str):
         if value != "critical":
-            raise _refuse(f"expected a positive number or the word critical, found {short(value)}", value, ["critical"])
+            raise refuse(f"expected a positive number or the word critical, found {short(value)}", value, ["critical"])
         return value
     gain = _moderate(value)
     if gain <= 0:
-        raise _refuse(f"expected a positive number or the word critical, found {short(value)}")
+        raise refuse(f"expected a positive number or the word critical, found {short(value)}")
     return gain
 
 
 def _flag(value: Any) -> Any:
     if not isinstance(value, (bool, int, float, str)):
-        raise _refuse(f"expected a number, a word, true or false, found {short(value)}")
+        raise refuse(f"expected a number, a word, true or false, found {short(value)}")
     if isinstance(value, float):
         value = _real(value)
         # 1.0, 1 and 2/2 are one value: the whole number
@@ -164,7 +187,7 @@ def _flag(value: Any) -> Any:
 
 def _switch(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _refuse(f"expected true or false, found {short(value)}")
+        raise refuse(f"expected true or false, found {short(value)}")
     return value
 
 
@@ -176,6 +199,8 @@ Real = Annotated[float, BeforeValidator(_real)]
 Moderate = Annotated[float, BeforeValidator(_moderate)]
 Gain = Annotated[float | str, BeforeValidator(_gain)]
 Flag = Annotated[Any, BeforeValidator(_flag)]
+Bits = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=16)]
+WidthsText = Annotated[str, BeforeValidator(_widths)]
 Name = Annotated[str, BeforeValidator(_name)]
 Target = Annotated[str, BeforeValidator(_target)]
 EXPAND = BeforeValidator(expand_axis)

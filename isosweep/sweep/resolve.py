@@ -11,6 +11,7 @@ from isosweep.fisher_memory import DEFAULT_MEMORY, Problem, cheapest_method, mat
 
 from .errors import Impossible
 from .parse import AXIS_PATHS
+from .resolve_architecture import no_fixed_point, resolve_architecture
 from .resolve_data import IDLE_DATA_OPTIONS, DataResolver, without_training
 from .resolve_train import TRAIN, resolve_train
 from .settings import (
@@ -78,6 +79,16 @@ def _fixed_point(
     return found.kind, found.q_star, found.explain()
 
 
+def _check_architecture(network: NetworkSettings | ModuleSettings, measure: MeasureSettings, point: Point) -> None:
+    """What is known of plain dense networks alone."""
+    if not isinstance(network, NetworkSettings) or network.architecture is None:
+        return
+    if measure.fisher is not None and measure.fisher.bounds and not network.architecture.is_plain_chain:
+        raise Impossible("fisher_bounds", "the bounds are derived for plain chains of dense layers: leave them out")
+    if point.get("epochs") is not None:
+        raise Impossible("architecture", "only plain dense networks are trained so far: leave train out")
+
+
 class Resolver:
     """Settings of the points of a grid. Equal parts of points become one object, so that 100,000 runs stay cheap.
 
@@ -107,7 +118,9 @@ class Resolver:
         surroundings = ("surroundings", grid.root, *map(get, _SURROUNDINGS))
         measure, unscaled = self._cached(surroundings, lambda: self._surroundings(grid, point))
         build = self._dense if module is None else self._module
-        network, scale, mean_square = self._cached(("network", network_key, get("data_scale")), lambda: build(point))
+        network_key = ("network", network_key, get("data_scale"), get("data"))
+        network, scale, mean_square = self._cached(network_key, lambda: build(point))
+        _check_architecture(network, measure, point)
         if measure.fisher is not None and get("fisher_method") == "auto":
             sizes = ("method", surroundings, get("depth"), get("width"), module)
             undecided = measure
@@ -203,7 +216,7 @@ class Resolver:
         """The measurement by the method that fits the budget: the rule of `fisher_memory`, from shapes alone."""
         fisher = measure.fisher
         assert fisher is not None
-        if not isinstance(network, NetworkSettings):
+        if not isinstance(network, NetworkSettings) or network.architecture is not None:
             raise Impossible(
                 "fisher_method", "auto needs the network's shapes before it is built: name dual or lanczos"
             )
@@ -286,7 +299,17 @@ class Resolver:
             slope = point.get("negative_slope")
             slope = _NEGATIVE_SLOPE if slope is None else slope
             self.used.add("negative_slope")
-        base = {"depth": point["depth"], "width": point["width"], "activation": activation, "negative_slope": slope}
+        shape = resolve_architecture(point, self.used)
+        depth, width = point["depth"], point["width"]
+        if shape is not None and shape.widths is not None:
+            depth, width = len(shape.widths), max(shape.widths)
+        base = {
+            "depth": depth,
+            "width": width,
+            "activation": activation,
+            "negative_slope": slope,
+            "architecture": shape,
+        }
         if point.get("checkpoint") is not None:
             for axis in ("init", "gain", "bias_std", "q_star"):
                 if point.get(axis) is not None:
@@ -300,7 +323,7 @@ class Resolver:
         if gain == "critical":
             return self._critical_network(point, base, slope)
         bias_std = point.get("bias_std") or 0.0
-        scale, mean_square, q_used = self._scale(point, slope, gain, bias_std)
+        scale, mean_square, q_used = self._scale(point, slope, gain, bias_std, without=no_fixed_point(shape))
         if q_used:
             self.used.add("q_star")
         return (
@@ -323,8 +346,17 @@ class Resolver:
         if q_star is not None:
             self.used.add("q_star")
         known_q = None if critical.every_q else critical.q_star
+        shape = base["architecture"]
+        if shape is not None and not shape.biases and critical.sigma_b > 0:
+            raise Impossible("biases", f"this critical point has σ_b = {critical.sigma_b:g}, and there are no biases")
         scale, mean_square, q_used = self._scale(
-            point, slope, critical.sigma_w, critical.sigma_b, known_q=known_q, every_q=critical.every_q
+            point,
+            slope,
+            critical.sigma_w,
+            critical.sigma_b,
+            known_q=known_q,
+            every_q=critical.every_q,
+            without=no_fixed_point(shape),
         )
         network = NetworkSettings(
             **base,
@@ -346,11 +378,12 @@ class Resolver:
         *,
         known_q: float | None = None,
         every_q: bool = False,
+        without: str | None = None,
     ) -> tuple[str, float | None, float | None]:
         """(scale used, mean |x|²/N_0, the q* chosen where every q is a fixed point)."""
         asked = point.get("data_scale") or "unit"
-        if asked in ("unit", "raw"):
-            return (*self._plain_scale(point, None), None)
+        if asked in ("unit", "raw") or without is not None:
+            return (*self._plain_scale(point, without), None)
         chosen = None
         if every_q:
             kind, q, words = "every", None, ""

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from .axis_types import (
     EXPAND,
+    Bits,
     Flag,
     Gain,
     Moderate,
@@ -24,7 +25,10 @@ from .axis_types import (
     Switch,
     Target,
     Whole,
+    WidthsText,
     expand_seeds,
+    expand_widths,
+    refuse,
 )
 from .train_schema import TRAIN_AXES, TrainSection
 
@@ -56,6 +60,10 @@ ActivationName = Literal[
     "softplus",
     "sin",
 ]
+ArchitectureName = Literal["dense", "residual", "convolutional"]
+SchemeName = Literal["euler", "heun", "ssp3"]
+NormalizationName = Literal["none", "layer", "rms", "batch"]
+ParametrizationName = Literal["standard", "ntk", "mup"]
 InitName = Literal["orthogonal", "gaussian"]
 DataName = Literal["digits", "gaussian", "mnist", "fashion_mnist", "cifar10", "svhn"]
 Likelihood = Literal["categorical", "gaussian"]
@@ -99,6 +107,76 @@ class DenseSection(Section):
         description="A safetensors file with your own weights for this network (keys as in its state_dict), relative "
         "to the sweep file. Its checksum enters the run id.",
     )
+    architecture: Annotated[tuple[ArchitectureName, ...], EXPAND] | None = Field(
+        None,
+        description="`dense` (default): a chain; `residual`: the first layer, then L − 1 blocks x ← x + Δt·φ(Wx + b); "
+        "`convolutional`: L convolutions of `width` channels, the mean over all places, the readout.",
+    )
+    time_step: Annotated[tuple[Annotated[Moderate, Field(gt=0)], ...], EXPAND] | None = Field(
+        None, description="Step size Δt of a residual block (1 if absent)."
+    )
+    scheme: Annotated[tuple[SchemeName, ...], EXPAND] | None = Field(
+        None,
+        description="Explicit scheme of a residual block: `euler` (default), `heun` of order 2, `ssp3` of order 3.",
+    )
+    block_steps: Annotated[tuple[Positive, ...], EXPAND] | None = Field(
+        None, description="Steps of a residual block, all with the block's own parameters (1 if absent)."
+    )
+    normalization: Annotated[tuple[NormalizationName, ...], EXPAND] | None = Field(
+        None,
+        description="`none` (default), `layer`, `rms` or `batch`, between every hidden layer and its φ; in residual "
+        "networks by `normalization_position`. `batch`: the statistics of the measured batch, held fixed.",
+    )
+    normalization_position: Annotated[tuple[Literal["pre", "post"], ...], EXPAND] | None = Field(
+        None, description="In residual networks: `pre` (default) normalises what a branch reads, `post` the sum."
+    )
+    tied: Annotated[tuple[Switch, ...], EXPAND] | None = Field(
+        None, description="Hidden layers 2 … L are one layer (false if absent)."
+    )
+    biases: Annotated[tuple[Switch, ...], EXPAND] | None = Field(
+        None, description="Whether layers have biases (true if absent); `false` excludes σ_b > 0."
+    )
+    weight_bits: Annotated[tuple[Bits, ...], EXPAND] | None = Field(
+        None,
+        description="Bits a weight of the hidden layers (not quantised if absent): 1 is mean|w|·sign(w), more the "
+        "nearest level on a least-squares scale. Curvature is that of the coarse derivative.",
+    )
+    activation_bits: Annotated[tuple[Bits, ...], EXPAND] | None = Field(
+        None, description="Bits an activation: relu clipped at `activation_clip`, on a uniform grid; only for relu."
+    )
+    activation_clip: Annotated[tuple[Annotated[Moderate, Field(gt=0)], ...], EXPAND] | None = Field(
+        None, description="Where quantised activations are clipped, α (1 if absent)."
+    )
+    widths: Annotated[tuple[WidthsText, ...], BeforeValidator(expand_widths)] | None = Field(
+        None,
+        description="Units of every hidden layer in turn, in place of `depth` and `width`: one list of whole numbers "
+        "is one value, a list of lists several; elsewhere a value is spelled `784-512-256`.",
+    )
+    parametrization: Annotated[tuple[ParametrizationName, ...], EXPAND] | None = Field(
+        None,
+        description="`standard` (default); `ntk`: σ_w/√N outside of the weights; `mup`: maximal update. Biases and "
+        "factors as in isosweep.networks.scaled.",
+    )
+    readout_scale: Annotated[tuple[Annotated[Moderate, Field(gt=0)], ...], EXPAND] | None = Field(
+        None, description="A factor of the readout's σ_w (1 if absent)."
+    )
+    kernel: Annotated[tuple[Positive, ...], EXPAND] | None = Field(
+        None, description="Edge of a convolution's kernel, odd (3 if absent)."
+    )
+    padding: Annotated[tuple[Literal["circular", "zeros"], ...], EXPAND] | None = Field(
+        None, description="Of convolutions: `circular` (default) or `zeros`."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _widths_stand_for_depth_and_width(cls, raw: Any) -> Any:
+        if not isinstance(raw, Mapping) or raw.get("widths") is None:
+            return raw
+        for key in ("depth", "width"):
+            if key in raw:
+                raise refuse(f"`widths` says every layer's width: leave `{key}` out")
+        # What stands in their place until the widths are known, point by point.
+        return {**raw, "depth": 1, "width": 1}
 
 
 class ModuleSection(Section):
@@ -331,6 +409,22 @@ AXES: dict[tuple[str, ...], str] = {
     ("network", "bias_std"): "bias_std",
     ("network", "q_star"): "q_star",
     ("network", "checkpoint"): "checkpoint",
+    ("network", "architecture"): "architecture",
+    ("network", "time_step"): "time_step",
+    ("network", "scheme"): "scheme",
+    ("network", "block_steps"): "block_steps",
+    ("network", "normalization"): "normalization",
+    ("network", "normalization_position"): "normalization_position",
+    ("network", "tied"): "tied",
+    ("network", "biases"): "biases",
+    ("network", "weight_bits"): "weight_bits",
+    ("network", "activation_bits"): "activation_bits",
+    ("network", "activation_clip"): "activation_clip",
+    ("network", "widths"): "widths",
+    ("network", "parametrization"): "parametrization",
+    ("network", "readout_scale"): "readout_scale",
+    ("network", "kernel"): "kernel",
+    ("network", "padding"): "padding",
     ("network", "module"): "module",
     ("data", "name"): "data",
     ("data", "samples"): "data_samples",

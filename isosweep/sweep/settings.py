@@ -6,6 +6,7 @@ import json
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from .architecture_settings import ArchitectureSettings
 from .train_settings import PointSettings, TrainSettings
 
 __all__ = [
@@ -26,7 +27,8 @@ class NetworkSettings:
 
     `gain` (σ_w) and `bias_std` (σ_b) are always the numbers used; `gain_rule` is "critical" where they were solved for,
     by `q_star` or, where that is None, for the given `bias_std`. `q_star` is also set where the inputs start at a
-    freely chosen fixed point. With a `checkpoint`, `init` and `gain` are None.
+    freely chosen fixed point. With a `checkpoint`, `init` and `gain` are None. `architecture` is None for the plain
+    dense network.
     """
 
     depth: int
@@ -40,11 +42,14 @@ class NetworkSettings:
     q_star: float | None = None
     checkpoint: str | None = None
     checkpoint_checksum: str | None = None
+    architecture: ArchitectureSettings | None = None
 
     def identity(self) -> dict[str, Any]:
         """What of these enters the run id: a solved gain by its rule, a file by its checksum."""
         critical = self.gain_rule is not None
+        later = {} if self.architecture is None else {"architecture": self.architecture.identity()}
         return {
+            **later,
             "activation": self.activation,
             "bias_std": None if critical and self.q_star is not None else self.bias_std,
             "checkpoint": self.checkpoint_checksum,
@@ -235,6 +240,7 @@ class Run:
                     "checkpoint",
                 )
             }
+            row |= (network.architecture or ArchitectureSettings()).columns
         else:
             row = {"module": network.module, "checkpoint": network.checkpoint, **dict(network.arguments)}
         row |= {
@@ -283,6 +289,8 @@ def to_json(run: Run) -> str:
     for name in _LATER_DATA:
         if getattr(run.data, name) == DataSettings.__dataclass_fields__[name].default:
             del raw["data"][name]
+    if isinstance(run.network, NetworkSettings) and run.network.architecture is None:
+        del raw["network"]["architecture"]
     if run.measure.fisher is not None:
         raw["measure"]["fisher"] = _without_defaults(run.measure.fisher)
     if run.measure.jacobian is not None:
@@ -299,6 +307,8 @@ def from_json(text: str) -> Run:
     if "module" in network:
         network["arguments"] = tuple((name, value) for name, value in network["arguments"])
         network["passes"] = tuple(network["passes"])
+    elif network.get("architecture") is not None:
+        network["architecture"] = ArchitectureSettings.of(network["architecture"])
     measure, data = raw["measure"], raw["data"]
     if data.get("augmentation") is not None:
         data["augmentation"] = AugmentationSettings(**data["augmentation"])

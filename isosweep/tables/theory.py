@@ -8,11 +8,13 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+from isosweep.sweep.architecture_settings import ArchitectureSettings
 from isosweep.sweep.settings import NetworkSettings, Run
 from isosweep.theory.activations import activation as named
 from isosweep.theory.columns import COLUMNS, residual, theory_columns
 from isosweep.theory.network import Init, Network
 from isosweep.theory.propagation import propagate
+from isosweep.theory.residual import propagate_residual
 
 __all__ = ["COMPARED", "RESIDUAL_KEYS", "predicted_layers", "residuals", "theory_row"]
 
@@ -46,6 +48,9 @@ def theory_row(run: Run, measured: Mapping[str, Any]) -> dict[str, Any]:
     network, fisher = run.network, run.measure.fisher
     if not isinstance(network, NetworkSettings) or network.gain is None or network.init is None:
         row["theory_note"] = "no theory for a network or weights of one's own"
+        return row
+    if network.architecture is not None:
+        row["theory_note"] = "the laws of these columns are those of plain dense networks"
         return row
     inputs = _inputs(run, measured)
     if inputs is None:
@@ -85,6 +90,8 @@ def predicted_layers(run: Run, measured: Mapping[str, Any]) -> tuple[list[float]
     network, inputs = run.network, _inputs(run, measured)
     if not isinstance(network, NetworkSettings) or network.gain is None or inputs is None:
         return None
+    if network.architecture is not None:
+        return _residual_layers(network, network.architecture, inputs)
     try:
         signal = propagate(
             named(network.activation, network.negative_slope),
@@ -92,6 +99,27 @@ def predicted_layers(run: Run, measured: Mapping[str, Any]) -> tuple[list[float]
             network.bias_std or 0.0,
             network.depth,
             *inputs,
+        )
+    except (ValueError, OverflowError):
+        return None
+    return [float(v) for v in signal.q], [float(v) for v in signal.correlation]
+
+
+def _residual_layers(
+    network: NetworkSettings, shape: ArchitectureSettings, inputs: tuple[float, float]
+) -> tuple[list[float], list[float]] | None:
+    """The same for residual networks whose blocks are single Euler steps with weights of their own."""
+    covered = ArchitectureSettings(kind="residual", time_step=shape.time_step, biases=shape.biases)
+    if shape != covered or network.gain is None:
+        return None
+    try:
+        signal = propagate_residual(
+            named(network.activation, network.negative_slope),
+            network.gain,
+            network.bias_std or 0.0,
+            network.depth,
+            *inputs,
+            shape.time_step,
         )
     except (ValueError, OverflowError):
         return None
@@ -130,6 +158,7 @@ _SETTINGS = frozenset(
         "gain_rule",
         "bias_std",
         "q_star",
+        *ArchitectureSettings().columns,
         "data",
         "data_samples",
         "data_scale",

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep_files import BASE, ids, loaded, spec
 
+from isosweep.sweep.architecture_settings import ArchitectureSettings
 from isosweep.sweep.identity import ID_DIGITS, MEASUREMENT_VERSION, run_id
 from isosweep.sweep.schema import AXES
 from isosweep.sweep.settings import (
@@ -100,6 +101,21 @@ OTHER: dict[str, tuple[Any, dict[str, Any]]] = {
     "gain": (1.1, {}),
     "bias_std": (0.1, {}),
     "q_star": (0.25, {"network__gain": "critical", "network__q_star": 0.5}),
+    "architecture": ("residual", {}),
+    "time_step": (0.5, {"network__architecture": "residual"}),
+    "scheme": ("heun", {"network__architecture": "residual"}),
+    "block_steps": (2, {"network__architecture": "residual"}),
+    "normalization": ("rms", {}),
+    "normalization_position": ("post", {"network__architecture": "residual", "network__normalization": "layer"}),
+    "tied": (True, {"network__depth": 4}),
+    "biases": (False, {}),
+    "weight_bits": (2, {}),
+    "activation_bits": (2, {"network__activation": "relu", "network__activation_bits": 3}),
+    "activation_clip": (2.0, {"network__activation": "relu", "network__activation_bits": 3}),
+    "parametrization": ("ntk", {}),
+    "readout_scale": (0.5, {}),
+    "kernel": (5, {"network__architecture": "convolutional"}),
+    "padding": ("zeros", {"network__architecture": "convolutional"}),
     "data": ("gaussian", {"data__inputs": 64, "data__classes": 10}),
     "data_samples": (65, {}),
     "data_scale": ("raw", {}),
@@ -154,7 +170,7 @@ OTHER: dict[str, tuple[Any, dict[str, Any]]] = {
     "dtype": ("float32", {}),
     "seed": ([1], {}),
 }
-ELSEWHERE = {"module", "checkpoint"}  # need files: test_user_networks.py
+ELSEWHERE = {"module", "checkpoint", "widths"}  # need files: test_user_networks.py; see test_architectures.py
 
 
 def test_every_axis_is_tried() -> None:
@@ -193,6 +209,26 @@ CHANGED: dict[type, dict[str, Any]] = {
         "bias_std": 0.3,
         "q_star": 0.6,
         "checkpoint_checksum": "c2",
+        "architecture": ArchitectureSettings(tied=True),
+    },
+    ArchitectureSettings: {
+        "kind": "residual",
+        "time_step": 0.5,
+        "scheme": "heun",
+        "block_steps": 2,
+        "normalization": "rms",
+        "position": "post",
+        "tied": True,
+        "biases": False,
+        "weight_bits": 2,
+        "activation_bits": 2,
+        "activation_clip": 2.0,
+        "widths": (3, 4),
+        "parametrization": "ntk",
+        "readout_scale": 0.5,
+        "kernel": 5,
+        "padding": "zeros",
+        "image": (1, 8, 8),
     },
     ModuleSettings: {
         "module": "net:other",
@@ -232,10 +268,26 @@ CHANGED: dict[type, dict[str, Any]] = {
     MeasureSettings: {"fisher": None, "jacobian": None, "dtype": "float32"},
     PointSettings: {"epochs": (2,), "steps": (), "hessian": None, "kernel": 5, "smoothness": 6},
     TrainSettings: {
-        "epochs": 3, "batch": 15, "optimizer": "adam", "learning_rate": 0.2, "learning_rate_manifold": 0.1,
-        "learning_rate_scale": 0.1, "momentum": 0.1, "beta1": 0.1, "beta2": 0.1, "eps": 0.1, "weight_decay": 0.1,
-        "manifold": "oblique", "orthogonality_penalty": 0.1, "schedule": "cosine", "warmup": 1.0,
-        "decay_every": 2.0, "decay_factor": 0.5, "clip": 1.0, "loss": "squared_error", "dtype": "float64",
+        "epochs": 3,
+        "batch": 15,
+        "optimizer": "adam",
+        "learning_rate": 0.2,
+        "learning_rate_manifold": 0.1,
+        "learning_rate_scale": 0.1,
+        "momentum": 0.1,
+        "beta1": 0.1,
+        "beta2": 0.1,
+        "eps": 0.1,
+        "weight_decay": 0.1,
+        "manifold": "oblique",
+        "orthogonality_penalty": 0.1,
+        "schedule": "cosine",
+        "warmup": 1.0,
+        "decay_every": 2.0,
+        "decay_factor": 0.5,
+        "clip": 1.0,
+        "loss": "squared_error",
+        "dtype": "float64",
         "points": PointSettings(),
     },
     Run: {"seed": 4, "train": TRAINING},
@@ -254,6 +306,8 @@ PARTS = {(Run, "network"), (Run, "data"), (Run, "measure"), (Run, "id")}
 def with_part(part: Any) -> Run:
     if isinstance(part, Run):
         return part
+    if isinstance(part, ArchitectureSettings):
+        part = dataclasses.replace(NETWORK, architecture=part)
     if isinstance(part, (NetworkSettings, ModuleSettings)):
         return dataclasses.replace(RUN, network=part)
     if isinstance(part, DataSettings):
@@ -271,7 +325,7 @@ def with_part(part: Any) -> Run:
 
 @pytest.mark.parametrize(
     "original",
-    [NETWORK, MODULE, DATA, MEASURE.fisher, MEASURE.jacobian, MEASURE, POINTS, TRAINING, RUN],
+    [NETWORK, ArchitectureSettings(), MODULE, DATA, MEASURE.fisher, MEASURE.jacobian, MEASURE, POINTS, TRAINING, RUN],
     ids=lambda o: type(o).__name__,
 )
 def test_every_field_of_the_settings_enters_the_id_or_has_no_effect(original: Any) -> None:
