@@ -14,6 +14,7 @@ from isosweep.report.cells import MEASURES, Cells, cells_of
 from isosweep.report.described import Described, join_words
 from isosweep.report.drawings.chosen_network import chosen_network
 from isosweep.report.drawings.completeness import completeness
+from isosweep.report.drawings.edge_of_stability import edge_of_stability
 from isosweep.report.drawings.fisher_by_layer import fisher_by_layer, fisher_layer_spectra
 from isosweep.report.drawings.growth_with import growth_with
 from isosweep.report.drawings.heat_map import heat_map
@@ -21,9 +22,13 @@ from isosweep.report.drawings.jacobian_law import jacobian_histogram, jacobian_q
 from isosweep.report.drawings.layer_profile import PROFILES, layer_profile
 from isosweep.report.drawings.relation import relation
 from isosweep.report.drawings.residuals import residuals
+from isosweep.report.drawings.smoothness import smoothness
 from isosweep.report.drawings.spectra_overview import spectra_overview
+from isosweep.report.drawings.training_curves import ALONG_TRAINING, training_curves
+from isosweep.report.drawings.training_speed import condition_against_speed, manifolds
 from isosweep.report.reading import Tables
 from isosweep.report.thinning import NetworkSpectra, spectra_of
+from isosweep.report.training import curves_of
 
 Progress = Callable[[int, int], None]
 GROWING = (MEASURES[0], MEASURES[3])
@@ -46,6 +51,7 @@ def draw(tables: Tables, progress: Progress | None = None) -> Drawn:
     cells = cells_of(tables, roles(tables))
     networks, note = spectra_of(tables, cells)
     lawful, without = near_critical(cells, networks)
+    curves = curves_of(tables, cells)
     steps: tuple[Callable[[], Described | None], ...] = (
         partial(completeness, cells),
         partial(heat_map, cells, MEASURES[0]),
@@ -60,6 +66,12 @@ def draw(tables: Tables, progress: Progress | None = None) -> Drawn:
         partial(jacobian_quantiles, cells, networks, lawful, without),
         *(partial(layer_profile, profile, cells, networks) for profile in PROFILES),
         *(partial(residuals, cells, measure) for measure in MEASURES),
+        *(partial(training_curves, along, curves) for along in ALONG_TRAINING[:3]),
+        partial(edge_of_stability, curves),
+        partial(condition_against_speed, curves),
+        partial(manifolds, curves),
+        partial(smoothness, curves),
+        *(partial(training_curves, along, curves) for along in ALONG_TRAINING[3:]),
     )
     told = progress or (lambda done, total: None)
     before = 1  # reading the spectra, which takes about as long as a figure of a large sweep

@@ -31,6 +31,8 @@ _SECTIONS = (
     ("spectra", "Spectra"),
     ("relations", "Relations"),
     ("theory", "Beside theory"),
+    ("training", "Training"),
+    ("reproducibility", "Reproducibility"),
 )
 
 

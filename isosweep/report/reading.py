@@ -80,6 +80,22 @@ class Tables:
         """Whether the folder holds this table."""
         return self.folder is not None and (self.folder / f"{table}.parquet").is_file()
 
+    def whole(self, table: str, run_ids: Sequence[str]) -> pd.DataFrame:
+        """All rows of a long table for the runs named, as far as its columns hold single numbers or words."""
+        assert self.folder is not None
+        dataset = pa.dataset.dataset(self.folder / f"{table}.parquet", format="parquet")
+        columns = [field.name for field in dataset.schema if not pa.types.is_nested(field.type)]
+        wanted = pa.dataset.field("run_id").isin(list(run_ids))
+        frame: pd.DataFrame = dataset.to_table(columns=columns, filter=wanted).to_pandas()
+        return frame
+
+    def ids_beyond_start(self, table: str) -> set[str]:
+        """The runs that have rows of a long table at a step after the first."""
+        assert self.folder is not None
+        dataset = pa.dataset.dataset(self.folder / f"{table}.parquet", format="parquet")
+        found = dataset.to_table(columns=["run_id"], filter=pa.dataset.field("step") > 0)["run_id"]
+        return set(found.unique().to_pylist())
+
     def rows(
         self, table: str, run_ids: Sequence[str], columns: Sequence[str], step: int = 0, block: str | None = None
     ) -> Iterator[dict[str, Any]]:

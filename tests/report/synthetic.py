@@ -119,7 +119,7 @@ def write_tables(
         status, cause = statuses.get(number, ("done", ""))
         row.update(PROVENANCE, status=status, failure_cause=cause or None, seconds=0.2 + 0.01 * (row["depth"] or 0))
         row.update(started_at=f"2026-11-23T11:{number % 60:02d}:00Z", peak_memory_bytes=200_000_000 + 10_000 * number)
-        if status == "done":
+        if status in ("done", "diverged"):
             eig, logs = spectra(row, eigenvalues, samples, values)
             row.update(
                 digest=hashlib.sha256(eig.tobytes()).hexdigest(),
@@ -176,6 +176,75 @@ def write_tables(
             "schema_version": 1,
         }
         (folder / "sweep.json").write_text(json.dumps(described))
+    return folder
+
+
+TRAINED: dict[str, Sequence[Any]] = {
+    "manifold": ["euclidean", "stiefel", "oblique"],
+    "gain": [1.0, 1.2, 1.5],
+    "seed": [0, 1, 2, 3, 4],
+}
+EPOCHS = 20
+_SPECTRA_AT = (0, 1, 2, 5, 10, 20)
+_STEPS = 8  # an epoch
+
+
+def training_rows(run: Mapping[str, Any], epochs: int = EPOCHS) -> list[dict[str, Any]]:
+    """The table `training` of a run that was never trained: a row an epoch, more of them at some."""
+    rng = np.random.default_rng(int(run["run_id"][:8], 16))
+    pace = {"euclidean": 0.25, "stiefel": 0.4, "oblique": 0.32}[run["manifold"]] / float(run["gain"])
+    pace *= math.exp(0.1 * rng.standard_normal())
+    top = float(run["fisher_lambda_max"])
+    ends = EPOCHS if run["status"] == "done" else 7
+    rows = []
+    for epoch in range(min(epochs, ends) + 1):
+        loss = 2.3 * math.exp(-pace * epoch) + 0.02
+        norm = 0.4 * math.exp(-0.5 * pace * epoch)
+        row: dict[str, Any] = {
+            "run_id": run["run_id"],
+            "step": _STEPS * epoch,
+            "epoch": float(epoch),
+            "batch_loss": None if epoch == 0 else loss * 1.05,
+            "batch_accuracy": None if epoch == 0 else 1 - 0.35 * loss,
+            "batch_gradient_norm": None if epoch == 0 else 1.4 * norm,
+            "validation_loss": loss + 0.1,
+            "validation_accuracy": 0.97 - 0.37 * loss,
+            "test_loss": loss + 0.12,
+            "test_accuracy": 0.96 - 0.37 * loss,
+            "current_learning_rate": 0.1,
+            "smoothness": 3.0 + 20 * norm * math.exp(0.2 * rng.standard_normal()),
+            "smoothness_gradient_norm": norm,
+        }
+        if epoch in _SPECTRA_AT:
+            row |= {
+                "train_loss": loss,
+                "train_accuracy": 1 - 0.34 * loss,
+                "fisher_lambda_max": top * (1 + 4 * (1 - math.exp(-pace * epoch))),
+                "fisher_condition_number": 1e6 * (1 + epoch),
+                "jacobian_s_max": 1 + 0.2 * epoch,
+                "hessian_lambda_max": 1.2 * top * (1 + 4 * (1 - math.exp(-pace * epoch))),
+                "stability_threshold": 20.0,
+                "gradient_norm": norm,
+                "kernel_drift": 1 - math.exp(-pace * epoch),
+                "kernel_alignment": 0.2 + 0.02 * epoch,
+                "smoothness_l0": 3.0 if epoch else None,
+                "smoothness_l1": 20.0 if epoch else None,
+                "orthogonality_error": None if run["manifold"] == "euclidean" else 1e-13 * (1 + epoch),
+            }
+        rows.append(row)
+    return rows
+
+
+def write_trained(folder: Path, axes: Mapping[str, Sequence[Any]] | None = None, **options: Any) -> Path:
+    """A sweep over `axes` whose runs trained: the tables of `write_tables`, and `training`."""
+    axes = TRAINED if axes is None else axes
+    fixed = {"depth": 6, "learning_rate": 0.1, "optimizer": "sgd", "epochs": EPOCHS, "manifold": "euclidean"}
+    write_tables(folder, axes, fixed=fixed | options.pop("fixed", {}), name="trained", **options)
+    runs = pyarrow.parquet.read_table(folder / "runs.parquet").to_pylist()
+    rows = [row for run in runs if run["status"] in ("done", "diverged") for row in training_rows(run)]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    pa.parquet.write_table(table, folder / "training.parquet")
     return folder
 
 

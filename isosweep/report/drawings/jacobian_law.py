@@ -21,15 +21,19 @@ from isosweep.report.thinning import NetworkSpectra
 
 __all__ = ["jacobian_histogram", "jacobian_quantiles", "near_critical"]
 
-_BINS = 28
-_CURVE = 160
+_BINS = 36
+_CURVE = 240
+_LEFT_OUT = (
+    0.01  # share of the values at the small end that a histogram leaves out: over many decades they are its width
+)
+_AT_ATOM = 1e-9  # within this of an atom, relatively, a value belongs to it
 _MOST_DEPTHS = 6
 _SMALL = 0.25  # depth over width up to which theory for infinite width is held against a histogram
 _LN10 = math.log(10)
+_TWO_LINES = r"split(replace(datum.label, /, (\w+ = )/, '\n$1'), '\n')"  # a panel's name breaks before its settings
 _ASSUMES = (
-    "Theory takes infinite width and every layer at the fixed point q*; at finite width the measured law differs "
-    "once the depth "
-    "is no longer small beside the width."
+    "Theory takes infinite width, and the variance of every layer from the recursion that the inputs start; at finite "
+    "width the measured law differs once the depth is no longer small beside the width."
 )
 
 
@@ -113,7 +117,7 @@ def jacobian_quantiles(
     )
     frame = pd.concat([frame, diagonal.assign(diagonal=diagonal["predicted"])], ignore_index=True)
     up_title = axis_title(cells.roles.up) if cells.roles.up else None
-    axis: dict[str, Any] = {"labelExpr": power_of_ten(), "tickCount": 5}
+    axis: dict[str, Any] = {"labelExpr": power_of_ten(), "tickCount": 4}
     points = (
         alt.Chart()
         .transform_filter("isValid(datum.measured)")
@@ -142,7 +146,7 @@ def jacobian_quantiles(
         alt.layer(line, points)
         .properties(width=220, height=200)
         .facet(
-            facet=alt.Facet("panel:N", sort=list(cells.panels), header=alt.Header(title=None)),
+            facet=alt.Facet("panel:N", sort=list(cells.panels), header=alt.Header(title=None, labelExpr=_TWO_LINES)),
             columns=min(2, frame["panel"].nunique()),
             data=inline(frame, "jacobian_quantiles"),
         )
@@ -207,30 +211,37 @@ def jacobian_histogram(tables: Tables, cells: Cells, chosen: list[_Cell]) -> Des
             logs.setdefault(row["run_id"], []).append(np.asarray(row["log_singular_values"], dtype=float))
     measured: list[tuple[Any, ...]] = []
     said = []
+    beyond = 0.0
     for cell in picked:
         values = {
             short(run["seed"]): np.concatenate(logs[run["run_id"]]) / _LN10
             for run in cell.runs.to_dict("records")
             if run["run_id"] in logs
         }
-        finite = np.concatenate([v[np.isfinite(v)] for v in values.values()]) if values else np.empty(0)
-        if not len(finite):
+        atoms = [math.log10(value) / 2 for value, _ in cell.law.atoms]
+        at_atom = [{k: np.abs(v - at) < _AT_ATOM for k, v in values.items()} for at in atoms]
+        loose = {
+            k: v[np.isfinite(v) & ~np.any([found[k] for found in at_atom], axis=0)] if atoms else v[np.isfinite(v)]
+            for k, v in values.items()
+        }
+        pooled = np.concatenate(list(loose.values())) if loose else np.empty(0)
+        if not len(pooled):
             continue
-        low, high = float(finite.min()), float(finite.max())
-        top = 0.5 * math.log10(cell.law.lambda_max)
-        low, high = min(low, top), max(high, top)
-        pad = 0.03 * (high - low) + 1e-3
-        cuts = np.linspace(low - pad, high + pad, _BINS + 1)
+        low, high = float(np.quantile(pooled, _LEFT_OUT)), max(float(pooled.max()), 0.5 * _log10(cell.law.lambda_max))
+        cuts = np.linspace(low, high + 0.03 * (high - low) + 1e-3, _BINS + 1)
         wide = float(cuts[1] - cuts[0])
-        for seed, v in values.items():
-            counts, _ = np.histogram(v[np.isfinite(v)], cuts)
-            for x, count in zip(cuts[:-1], counts, strict=True):
-                measured.append((cell.panel, f"seed {seed}", float(x + wide / 2), float(count / len(v) / wide), None))
+        beyond = max(beyond, float(np.mean(pooled < low)))
+        for seed, v in loose.items():
+            counts, _ = np.histogram(v, cuts)
+            heights = counts / len(values[seed]) / wide
+            for x, height in zip([*cuts[:-1] + wide / 2, cuts[-1] + wide / 2], [*heights, 0.0], strict=True):
+                measured.append((cell.panel, f"seed {seed}", float(x), float(height), None))
         x = np.linspace(cuts[0], cuts[-1], _CURVE)
         for at, density in zip(x, 2 * _LN10 * cell.law.density_log(2 * _LN10 * x), strict=True):
             measured.append((cell.panel, "theory", float(at), None, float(density)))
         zeros = float(np.mean([np.isneginf(v).mean() for v in values.values()]))
-        said.append(_cell_said(cell, zeros))
+        held = [float(np.mean([hit.mean() for hit in found.values()])) for found in at_atom]
+        said.append(_cell_said(cell, zeros, held))
     if not measured:
         return None
     frame = pd.DataFrame(measured, columns=["panel", "line", "x", "measured", "predicted"])
@@ -259,7 +270,7 @@ def jacobian_histogram(tables: Tables, cells: Cells, chosen: list[_Cell]) -> Des
         alt.layer(steps, theory)
         .properties(width=220, height=170)
         .facet(
-            facet=alt.Facet("panel:N", sort=list(cells.panels), header=alt.Header(title=None)),
+            facet=alt.Facet("panel:N", sort=list(cells.panels), header=alt.Header(title=None, labelExpr=_TWO_LINES)),
             columns=min(2, frame["panel"].nunique()),
             data=inline(frame, "jacobian_histogram"),
         )
@@ -272,8 +283,8 @@ def jacobian_histogram(tables: Tables, cells: Cells, chosen: list[_Cell]) -> Des
         caption=(
             "Histograms of the singular values of ∂x^L/∂x^0 over all sampled inputs, one line a seed and nothing "
             "averaged, beside the "
-            "density that theory predicts (dashed); the area is the share of values that are not zero. "
-            f"{' '.join(said)} {_ASSUMES}"
+            "density that theory predicts (dashed); the area is the share of values that are neither zero nor at an "
+            f"atom, of which the smallest {beyond:.0%} are not drawn. {' '.join(said)} {_ASSUMES}"
         ),
         alternative=(
             f"Histograms of Jacobian singular values with the predicted density, {plural(len(picked), 'panel')}."
@@ -286,12 +297,14 @@ def jacobian_histogram(tables: Tables, cells: Cells, chosen: list[_Cell]) -> Des
     )
 
 
-def _cell_said(cell: _Cell, zeros: float) -> str:
+def _log10(value: float) -> float:
+    return math.log10(value) if value > 0 else -math.inf
+
+
+def _cell_said(cell: _Cell, zeros: float, held: list[float]) -> str:
     words = f"{cell.panel}: depth {cell.depth}, width {short(cell.runs['width'].iloc[0])}, σ_w = {cell.gain:g}"
     if cell.law.zero_mass > 0 or zeros > 0:
         words += f", exact zeros {zeros:.1%} (predicted {cell.law.zero_mass:.1%})"
-    for value, share in cell.law.atoms:
-        words += (
-            f", and {share:.1%} of the values predicted at s = {math.sqrt(value):.4g} exactly, which no density shows"
-        )
+    for (value, share), found in zip(cell.law.atoms, held, strict=True):
+        words += f", at s = {math.sqrt(value):.4g} exactly {found:.1%} (predicted {share:.1%})"
     return words + "."
