@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from typing import Annotated, Any
 
@@ -45,12 +47,16 @@ def command(
     from isosweep.reproducibility.result import find_result
     from isosweep.store.launches import read_launch
     from isosweep.store.records import BadRecord
+    from isosweep.sweep.settings import ModuleSettings
 
     if device not in ("cpu", "cuda"):
         raise UsageProblem(f"--device {device}: expected cpu or cuda")
     place = open_store(store)
     found, number = find_run(place, run)
     check_pool_device(device)
+    if isinstance(found.network, ModuleSettings) and os.environ.get("PYTHONHASHSEED") != "0":
+        # a user's network may draw in the order of a set; a launch's processes have one order, set as Python starts
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
     recorded = None
     try:
         recorded = find_result(place, found.id)

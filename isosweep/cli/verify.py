@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import verify_questions
 from .common import (
     DEFAULT_STORE,
     ExitCode,
@@ -37,16 +38,13 @@ from .common import (
 from .usage import UsageProblem
 
 if TYPE_CHECKING:
-    from isosweep.reproducibility.across import Compared
-    from isosweep.reproducibility.again import Computer, Origin
+    from isosweep.reproducibility.again import Origin
     from isosweep.reproducibility.archive import Archive
-    from isosweep.reproducibility.result import Result
-    from isosweep.reproducibility.verify import Checked, Recorded
+    from isosweep.reproducibility.verify import Recorded
     from isosweep.store.store import Store
 
 NAME = "verify"
 _SAMPLE = 10
-_SHOWN_CHANGES = 12
 _RUN_ID = frozenset("0123456789abcdef")
 
 
@@ -209,7 +207,7 @@ def command(
     ] = None,
     orders: Annotated[
         int | None,
-        typer.Option("--orders", min=1, metavar="K", help="Train each run with K other orders of its data."),
+        typer.Option("--orders", min=2, metavar="K", help="Train each run with K other orders of its data."),
     ] = None,
     tolerance: Annotated[
         bool,
@@ -304,11 +302,11 @@ def command(
                 "code": "recorded" if computer.recorded_code else "current",
             }
             if orders is not None:
-                findings |= _orders(computer, recorded, orders, quiet=quiet)
+                findings |= verify_questions.orders(computer, recorded, orders, quiet=quiet)
             elif words is not None:
-                findings |= _across(computer, recorded, words, quiet=quiet)
+                findings |= verify_questions.across(computer, recorded, words, quiet=quiet)
             else:
-                findings |= _repeat(computer, recorded, tolerance, quiet=quiet)
+                findings |= verify_questions.repeat(computer, recorded, tolerance, quiet=quiet)
         except (ArchiveError, CannotVerify) as error:
             raise UsageProblem(str(error)) from None
         if found.keep_in is not None:
@@ -347,110 +345,3 @@ def _keep(findings: dict[str, Any], store: Store, ours: bool, *, quiet: bool) ->
         message(f"findings: {keep_findings(store, findings)}", quiet=quiet)
     except OSError as error:
         message(f"the findings are not kept: {error.strerror or error}")
-
-
-def _with_progress(computer: Computer, runs: int, quiet: bool, stack: ExitStack) -> None:
-    from .progress import RunProgress
-
-    computer.progress = stack.enter_context(RunProgress(runs, quiet)).ran
-
-
-def _repeat(computer: Computer, recorded: Recorded, tolerance: bool, *, quiet: bool) -> dict[str, Any]:
-    from isosweep.reproducibility.verify import repeat
-
-    with ExitStack() as stack:
-        _with_progress(computer, len(recorded.results), quiet, stack)
-        checked = repeat(computer, recorded)
-    within: dict[str, Compared] = {}
-    if tolerance:
-        within = _within_tolerance(computer, recorded, checked)
-    agreeing = {c.run for c in checked if c.verdict == "same"} | {r for r, c in within.items() if c.verdict == "within"}
-    counts: dict[str, int] = {}
-    rows = []
-    for one in checked:
-        row = one.to_dict()
-        if one.run in within:
-            row["verdict"] = within[one.run].verdict
-            row["quantities"] = [q.to_dict() for q in within[one.run].quantities]
-        counts[row["verdict"]] = counts.get(row["verdict"], 0) + 1
-        rows.append(row)
-        if row["verdict"] != "same":
-            _tell(one, row["verdict"])
-    message(", ".join(f"{n} {_WORDS[verdict]}" for verdict, n in sorted(counts.items())), quiet=quiet)
-    return {"kind": "repeat", "agree": len(agreeing) == len(checked), "counts": counts, "runs": rows}
-
-
-_WORDS = {
-    "same": "the same to the last bit",
-    "within": "within tolerance",
-    "beyond": "beyond tolerance",
-    "differs": "differ",
-    "failed": "failed",
-    "unusable": "with a record that cannot be used",
-}
-
-
-def _tell(checked: Checked, verdict: str) -> None:
-    message(f"{checked.run} {_WORDS[verdict]}: {checked.explanation}")
-    if checked.verdict != "differs":
-        return
-    message(f"  {len(checked.differences)} arrays differ; the largest relative error is {checked.largest_relative:.1e}")
-    for change in checked.changes[:_SHOWN_CHANGES]:
-        message(f"  {change.name:22} {change.recorded} recorded, {change.now} now")
-
-
-def _within_tolerance(computer: Computer, recorded: Recorded, checked: Sequence[Checked]) -> dict[str, Compared]:
-    """Of the runs that differ where the environment class is another: whether rounding explains it."""
-    from isosweep.reproducibility.across import tolerated
-    from isosweep.reproducibility.again import Failure
-
-    others = [c.run for c in checked if c.verdict == "differs" and any(x.decisive for x in c.changes)]
-    if not others:
-        return {}
-    now = computer.compute([recorded.results[run] for run in others])  # there already: it is only read
-    pairs: list[tuple[Result, Result]] = []
-    for run in others:
-        new = now[run]
-        if not isinstance(new, Failure):
-            pairs.append((recorded.results[run], new))
-    return tolerated(computer, pairs) if pairs else {}
-
-
-def _across(computer: Computer, recorded: Recorded, words: tuple[str, ...], *, quiet: bool) -> dict[str, Any]:
-    from isosweep.reproducibility.across import across, worst_by_quantity
-    from isosweep.reproducibility.condition import NUDGES
-
-    results = list(recorded.results.values())
-    with ExitStack() as stack:
-        _with_progress(computer, len(results) * (2 + NUDGES), quiet, stack)
-        compared = across(computer, results, words)
-    counts: dict[str, int] = {}
-    for one in compared:
-        counts[one.verdict] = counts.get(one.verdict, 0) + 1
-        if one.verdict in ("beyond", "failed"):
-            message(f"{one.run} {_WORDS[one.verdict]}: {one.explanation}")
-    for run, record in recorded.unusable.items():
-        counts["unusable"] = counts.get("unusable", 0) + 1
-        message(f"{run} {_WORDS['unusable']}: {record.reason}")
-    worst = worst_by_quantity(compared)
-    if worst and not quiet:
-        message(f"{'quantity':44} {'largest relative error':>22} {'of its tolerance':>17}")
-        for one_quantity in worst:
-            used = f"{one_quantity.used:17.2g}" if one_quantity.judged else f"{'not judged':>17}"
-            message(f"{one_quantity.quantity:44} {one_quantity.largest_relative:22.2g} {used}")
-    message(", ".join(f"{n} {_WORDS[verdict]}" for verdict, n in sorted(counts.items())), quiet=quiet)
-    return {
-        "kind": "across",
-        "variants": list(words),
-        "agree": set(counts) <= {"same", "within"},
-        "counts": counts,
-        "quantities": [q.to_dict() for q in worst],
-        "runs": [one.to_dict() for one in compared],
-    }
-
-
-def _orders(computer: Computer, recorded: Recorded, orders: int, *, quiet: bool) -> dict[str, Any]:
-    trained = [r for r in recorded.results.values() if getattr(r.run, "train", None) is not None]
-    if not trained:
-        raise UsageProblem("--orders: this sweep does not train, so that its data have no order")
-    raise UsageProblem("--orders: not there yet")

@@ -68,7 +68,7 @@ def _nudged(computer: Computer, result: Result, dtype: str) -> list[Result]:
     """The run with its weights moved by arithmetic in `dtype`, to be computed in float64."""
     base, modules = _in_precision(result, "float64"), computer.origin.modules(result)
     return [
-        dataclasses.replace(result, run=nudged(base.run, number, dtype, computer.scratch / "nudged", modules))
+        dataclasses.replace(result, run=nudged(base.run, number, dtype, computer.scratch / "weights", modules))
         for number in range(NUDGES)
     ]
 

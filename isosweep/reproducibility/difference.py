@@ -54,7 +54,7 @@ def place_of(name: str) -> Place:
         number, _, what = rest.partition("/")
         return Place((step, 2, int(number)), f"jacobian {what}", step, None, None, int(number))
     if kind == "training":
-        return Place((step, 3, 0), "training", step, parts=(rest, *(f"{rest} {i}" for i in range(2, 100))))
+        return Place((step, 3, 0), f"training {rest}", step)
     return Place((step, 4, 0), kind, step, block=rest or None)
 
 
@@ -103,8 +103,9 @@ class Difference:
         if self.sample is not None:
             what = self.quantity.removeprefix("jacobian ").replace("_", " ").removesuffix("s")
             return f"Jacobian at input {self.sample}{at}: {what} {self.element} of {self.elements}"
-        if self.quantity == "training":
-            return f"training step {self.step}: {self.element}"
+        if self.quantity.startswith("training "):
+            which = f" {self.element} of {self.elements}" if self.elements > 1 else ""
+            return f"training step {self.step}: {self.quantity.removeprefix('training ')}{which}"
         return f"{self.quantity}{at}"
 
     def to_dict(self) -> dict[str, Any]:

@@ -47,11 +47,11 @@ def _part(kind: type[Part], row: dict[str, Any]) -> Part:
 
 
 def _point(row: dict[str, Any]) -> TrainingPoint:
-    """A point of the curve; a column that is null was not measured there."""
-    values = {
-        name: np.array(value, dtype=np.float64) if isinstance(value, list) else value
+    """A point of the training curve: a column that is null was not measured there."""
+    values: dict[str, Any] = {
+        name: np.array(value, dtype=np.float64) if isinstance(value, list) else float(value)
         for name, value in row.items()
-        if value is not None and name not in ("step", "epoch")
+        if name not in ("step", "epoch") and value is not None
     }
     return TrainingPoint(row["step"], row["epoch"], values)
 

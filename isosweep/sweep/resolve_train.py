@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import Impossible
 from .settings import DataSettings, MeasureSettings, ModuleSettings, NetworkSettings
@@ -55,7 +55,7 @@ def resolve_train(
         raise Impossible("batch", f"a batch of {point['batch']} is more than the {data.samples} samples to train on")
     manifold, optimizer = point["manifold"], point["optimizer"]
     _check_manifold(manifold, optimizer, network, data)
-    options = {}
+    options: dict[str, Any] = {}
     for name, default in OPTIMIZER_OPTIONS[optimizer].items():
         used.add(name)
         given = point.get(name)

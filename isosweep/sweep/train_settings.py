@@ -45,7 +45,8 @@ class TrainSettings:
     and readout, and of everything where the hidden weights are plain; `learning_rate_manifold` that of hidden weights
     on a manifold (or moved by muon), `learning_rate_scale` that of the layers' scales: None where there are none, 0
     where they keep their start. `warmup` counts epochs. `dtype` is the floating type of the training; measurements
-    have their own.
+    have their own. `order` names other draws of the order of the data, for `isosweep verify --orders`; a sweep file's
+    runs have 0.
     """
 
     epochs: int
@@ -69,13 +70,14 @@ class TrainSettings:
     loss: str = "cross_entropy"
     dtype: str = "float32"
     points: PointSettings = field(default_factory=PointSettings)
+    order: int = 0
 
     def identity(self) -> dict[str, Any]:
         """What of these enters the run id: an option that is None or at its neutral value is left out, so that later
         options change no id.
         """
         fields = {name: value for name, value in asdict(self).items() if value is not None and name != "points"}
-        neutral = {"manifold": "euclidean", "schedule": "constant", "warmup": 0.0, "dtype": "float32"}
+        neutral = {"manifold": "euclidean", "schedule": "constant", "warmup": 0.0, "dtype": "float32", "order": 0}
         fields = {name: value for name, value in fields.items() if neutral.get(name) != value}
         if self.manifold == "euclidean":
             fields["optimizer"] = _EUCLIDEAN_TWIN.get(self.optimizer, self.optimizer)
@@ -85,7 +87,7 @@ class TrainSettings:
     @property
     def columns(self) -> dict[str, Any]:
         """Every setting under its plain name, as in `runs.parquet`."""
-        row = {name: value for name, value in asdict(self).items() if name not in ("points", "dtype", "loss")}
+        row = {name: value for name, value in asdict(self).items() if name not in ("points", "dtype", "loss", "order")}
         return row | {
             "layer_scales": self.has_trained_scales,
             "loss_function": self.loss,

@@ -162,7 +162,8 @@ class Training:
         """One minibatch: the gradient, then the optimizer's step."""
         epoch, place = divmod(self.step, self.each)
         if self._order is None or self._order[0] != epoch:
-            self._order = epoch, generator(self.seed, "order", epoch).permutation(self.samples)
+            purpose = f"order {self.settings.order}" if self.settings.order else "order"
+            self._order = epoch, generator(self.seed, purpose, epoch).permutation(self.samples)
         chosen = self._order[1][place * self.settings.batch : (place + 1) * self.settings.batch]
         inputs, labels = self.splits["train"]
         index = torch.from_numpy(chosen).to(inputs.device)
