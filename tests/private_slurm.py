@@ -138,6 +138,7 @@ class PrivateSlurm:
     kill_wait       seconds between SIGTERM and SIGKILL
     min_job_age     seconds that a finished job stays known to squeue and scontrol
     settings        further lines of slurm.conf, by name; they win over those made here
+    before_controller  called when munge runs and slurmctld does not yet: for a slurmdbd of one's own
     """
 
     def __init__(
@@ -154,6 +155,7 @@ class PrivateSlurm:
         kill_wait: int = 5,
         min_job_age: int = 300,
         settings: Mapping[str, str | int] | None = None,
+        before_controller: Callable[[PrivateSlurm], None] | None = None,
     ) -> None:
         self.root = Path(root).resolve() if root is not None else None
         self.nodes = [f"n{i}" for i in range(1, nodes + 1)]
@@ -166,6 +168,7 @@ class PrivateSlurm:
         self.kill_wait = kill_wait
         self.min_job_age = min_job_age
         self.settings = dict(settings or {})
+        self.before_controller = before_controller
         self.ports: dict[str, int] = {}
         self._daemons: dict[str, Process] = {}
         self._handles: dict[str, subprocess.Popen[bytes]] = {}
@@ -610,6 +613,8 @@ class PrivateSlurm:
         )
         if not _until(lambda: self._check_daemons() and (munge / "socket").exists(), timeout):
             raise self._failure(f"munged has no socket after {timeout:g} s")
+        if self.before_controller is not None:
+            self.before_controller(self)
         self._start_controller(timeout)
         for node in self.nodes:
             self._start_slurmd(node)

@@ -6,7 +6,25 @@ from typing import Annotated
 
 import typer
 
-from . import archive, cancel, collect, data, export, launch, logs, predict, report, run, show, status, verify
+from . import (
+    archive,
+    cancel,
+    collect,
+    data,
+    doctor,
+    export,
+    gc,
+    init,
+    launch,
+    logs,
+    predict,
+    report,
+    run,
+    show,
+    status,
+    tune,
+    verify,
+)
 
 __all__ = ["app", "main"]
 
@@ -18,7 +36,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (launch, status, collect, report, verify, predict, show, run, logs, cancel, archive, export):
+_COMMANDS = (
+    launch, status, collect, report, verify, predict, show,
+    run, logs, cancel, doctor, init, gc, archive, export, tune,
+)  # fmt: skip
+for module in _COMMANDS:
     app.command(module.NAME)(module.command)
 app.add_typer(data.app, name=data.NAME)
 

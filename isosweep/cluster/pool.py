@@ -26,6 +26,8 @@ __all__ = ["HEARTBEAT_SECONDS", "check_pool_device", "ended_like_an_interrupt", 
 
 HEARTBEAT_SECONDS = 30.0
 _CHILD_MEMORY = 1.5e9
+# How long a run in training has to write its checkpoint when the pool is interrupted.
+_PAUSE_SECONDS = 10.0
 
 
 def _gpus_here() -> list[str]:
@@ -100,8 +102,8 @@ def run_pool(
     """Do all tasks, each by whichever worker is free, and return what went wrong with workers (not with runs, whose
     failures are attempts).
 
-    On an interrupt the runs in hand are given up at once without a trace, every claimed task is ended, and the
-    interrupt is raised again: the next launch takes what is left.
+    On an interrupt runs in training write a checkpoint, other runs in hand are given up at once without a trace, every
+    claimed task is ended, and the interrupt is raised again: the next launch takes what is left.
     """
     waiting: queue.SimpleQueue[TaskRef] = queue.SimpleQueue()
     for task in tasks:
@@ -109,11 +111,10 @@ def run_pool(
     stop, done = threading.Event(), threading.Event()
     failures: list[BaseException] = []
     log.parent.mkdir(parents=True, exist_ok=True)
-    children: list[Child] = []
+    supervisors: list[Supervisor] = []
     owner = {"kind": "local", **this_process().to_dict()}
 
-    def serve(child: Child) -> None:
-        supervisor = Supervisor(child, owner, stop, progress)
+    def serve(supervisor: Supervisor) -> None:
         try:
             while not stop.is_set():
                 try:
@@ -126,14 +127,14 @@ def run_pool(
             failures.append(error)
             stop.set()
         finally:
-            child.close()
+            supervisor.child.close()
 
     with log.open("ab") as stream:
         threads = []
         for environment in environments[: len(tasks)]:
             child = Child({**environment, "PYTHONPATH": import_first(tasks[0].code)}, stream)
-            children.append(child)
-            threads.append(threading.Thread(target=serve, args=(child,), name="isosweep-worker"))
+            supervisors.append(Supervisor(child, owner, stop, progress))
+            threads.append(threading.Thread(target=serve, args=supervisors[-1:], name="isosweep-worker"))
         pulse = threading.Thread(target=_heartbeat, args=(launch_file, done), daemon=True)
         pulse.start()
         try:
@@ -144,8 +145,12 @@ def run_pool(
                     thread.join(0.2)
         except BaseException:
             stop.set()
-            for child in children:
-                child.kill()
+            for supervisor in supervisors:
+                run = supervisor.in_hand
+                if run is not None and run.train is not None:
+                    supervisor.child.pause(_PAUSE_SECONDS)
+                else:
+                    supervisor.child.kill()
             deadline = time.monotonic() + 30
             for thread in threads:
                 if thread.ident is not None:

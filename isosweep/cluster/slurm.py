@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 __all__ = [
     "ENDED",
+    "Partition",
     "Queue",
     "Queued",
     "SchedulerSilent",
@@ -26,6 +27,7 @@ __all__ = [
     "has_accounting",
     "job_name",
     "largest_array",
+    "partitions",
     "queue_of_mine",
     "say",
     "slurm_here",
@@ -219,3 +221,24 @@ def accounted(names: Collection[str], since: float) -> dict[tuple[str, int], Que
             number = int(index) if index else 0
             found[name, number] = Queued(name, number, job, state, "")
     return found
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition: its name, whether jobs go there that name none, and whether its nodes have GPUs."""
+
+    name: str
+    default: bool
+    gpus: bool
+
+
+def partitions() -> list[Partition]:
+    """The partitions that are up; raises `SchedulerSilent`."""
+    found: dict[str, Partition] = {}
+    for line in say("sinfo", "-h", "-o", "%P|%a|%G").splitlines():
+        name, up, gres = (line.strip().split("|") + [""] * 3)[:3]
+        if up == "up":
+            plain = name.rstrip("*")
+            before = found.get(plain)
+            found[plain] = Partition(plain, name.endswith("*"), "gpu" in gres or (before is not None and before.gpus))
+    return list(found.values())

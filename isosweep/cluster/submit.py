@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from isosweep.sweep.errors import nearest
 if TYPE_CHECKING:
     import submitit
 
-__all__ = ["SubmissionRefused", "batch_script", "check_submission", "options_of_sbatch", "submit_array"]
+__all__ = ["SubmissionRefused", "batch_script", "check_submission", "options_of_sbatch", "submit_array", "submit_call"]
 
 _UNKNOWN_OPTION = re.compile(r"unrecognized option '(?:--)?([^'=]*)")
 _TIMEOUT = 60.0
@@ -155,18 +155,31 @@ def submit_array(profile: Profile, folder: Path, name: str, tasks: Sequence[Slur
     Raises:
         SubmissionRefused: with what sbatch said.
     """
+    return _submit(profile, folder, name, tasks[0].task.code, tasks)
+
+
+def submit_call(profile: Profile, folder: Path, name: str, code: str | None, function: Callable[[], str]) -> str:
+    """Submit a job that calls a function without arguments, with isosweep imported from `code`; its id.
+
+    Raises:
+        SubmissionRefused: with what sbatch said.
+    """
+    return _submit(profile, folder, name, code, [function])
+
+
+def _submit(profile: Profile, folder: Path, name: str, code: str | None, functions: Sequence[Callable[[], str]]) -> str:
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     with submission_environment(profile.sbatch):
-        executor = _executor(profile, folder, name, tasks[0].task.code)
+        executor = _executor(profile, folder, name, code)
         try:
-            if len(tasks) == 1:
-                return str(executor.submit(tasks[0]).job_id)
-            jobs = executor.map_array(_call, tasks)
+            if len(functions) == 1:
+                return str(executor.submit(functions[0]).job_id)
+            jobs = executor.map_array(_call, functions)
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError, OSError) as error:
             raise SubmissionRefused(" ".join(str(error).split())) from None
     return str(jobs[0].job_id).partition("_")[0]
 
 
-def _call(task: SlurmTask) -> str:
-    return task()
+def _call(function: Callable[[], str]) -> str:
+    return function()

@@ -105,8 +105,8 @@ def _rows(run: Run) -> int:
 
 def run_operations(run: Run) -> float | None:
     """Floating-point operations of a dense run: dual matrix, its eigenvalues, the layers' blocks (or the products of
-    the matrix-free method), the Jacobian's chain and singular values. None for a user's own network, whose shapes
-    nobody knows before it is built.
+    the matrix-free method), the Jacobian's chain and singular values, at every point of a training; and its steps.
+    None for a user's own network, whose shapes nobody knows before it is built.
     """
     network, fisher = run.network, run.measure.fisher
     if not isinstance(network, NetworkSettings):
@@ -123,6 +123,13 @@ def run_operations(run: Run) -> float | None:
         operations += (depth + 1) * block
     if run.measure.jacobian is not None:
         operations += run.measure.jacobian.samples * (8.0 * depth * width**3 + 30.0 * width**3)
+    if run.train is not None:
+        operations *= len(run.train.measured_steps(run.data.samples))
+        weights = width * (run.data.inputs + (depth - 1) * width + run.data.classes)
+        operations += 6.0 * weights * run.data.samples * run.train.epochs
+        if run.train.manifold != "euclidean":  # a retraction of every hidden layer at every step
+            steps = run.train.epochs * run.train.steps_per_epoch(run.data.samples)
+            operations += 30.0 * width**3 * depth * steps
     return float(operations)
 
 
@@ -136,4 +143,6 @@ def record_bytes(run: Run) -> int:
         values += 12 * (network.depth + 1)
         if run.measure.jacobian is not None:
             values += 2 * run.measure.jacobian.samples * min(network.width, run.data.inputs)
+    if run.train is not None:
+        values *= len(run.train.measured_steps(run.data.samples))
     return _RECORD_OVERHEAD + 8 * values

@@ -1,0 +1,1 @@
+"""What this machine, its cluster and its file system allow: each finding with its remedy."""
