@@ -21,7 +21,7 @@ class ForwardStatistics(NamedTuple):
         q: (layers,) float64, the mean over samples of |h^l|²/N_l: Poole et al. 2016, eq. 3, without the mean over
             networks.
         c: (layers,) float64, the mean over pairs of distinct samples of h_i·h_j/(|h_i||h_j|); NaN with fewer than two
-            samples, or where a sample's pre-activations are all zero.
+            samples, or where a sample's pre-activations are all zero. Of images h_i are all places' channels.
     """
 
     names: tuple[str, ...]
@@ -42,7 +42,7 @@ def forward_statistics(network: nn.Module, inputs: Tensor) -> ForwardStatistics:
     with single_threaded(), torch.no_grad():
         names, q, c = [], [], []
         for name, h in chain_of(network, inputs).pre_activations(inputs):
-            h = h.to(torch.float64)
+            h = h.flatten(1).to(torch.float64)
             names.append(name)
             q.append(h.square().mean())
             c.append(_mean_correlation(h))

@@ -17,6 +17,7 @@ from isosweep.curvature.lanczos import Krylov, krylov
 from isosweep.draws import generator
 from isosweep.threads import Workers
 from isosweep.training.gradient import SHARD
+from isosweep.training.leaves import with_leaves
 from isosweep.training.losses import targets_of
 
 __all__ = ["HessianTop", "hessian_top"]
@@ -75,14 +76,13 @@ def hessian_top(
         def of_shard(shard: tuple[Tensor, Tensor]) -> Tensor:
             x, y = shard
             with torch.enable_grad():
-                # leaves of this thread's own: the graph and its gradients are nobody else's
-                own = {name: p.detach().requires_grad_() for name, p in network.named_parameters()}
-                value = _loss(loss, torch.func.functional_call(network, own, (x,)), y, samples)
-                gradients = torch.autograd.grad(value, list(own.values()), create_graph=True)
+                copied, own = with_leaves(network)
+                value = _loss(loss, copied(x), y, samples)
+                gradients = torch.autograd.grad(value, own, create_graph=True)
                 pairing = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
                 if not isinstance(pairing, Tensor) or not pairing.requires_grad:
                     return torch.zeros_like(vector)
-                second = torch.autograd.grad(pairing, list(own.values()), allow_unused=True)
+                second = torch.autograd.grad(pairing, own, allow_unused=True)
             parts = [torch.zeros_like(d) if s is None else s for s, d in zip(second, directions, strict=True)]
             return torch.cat([part.reshape(-1) for part in parts])
 
