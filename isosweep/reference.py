@@ -24,6 +24,7 @@ from .sweep.schema import (
     SweepModel,
 )
 from .sweep.train_schema import PointsSection, TrainSection
+from .sweep.tune_schema import TuneSection
 
 __all__ = ["pages"]
 
@@ -37,6 +38,7 @@ _SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("measure.jacobian", "Jacobian", JacobianSection),
     ("train", "Training", TrainSection),
     ("train.measure", "Measured along the training", PointsSection),
+    ("tune", "Search", TuneSection),
 )
 
 
@@ -93,7 +95,7 @@ def sweep_file() -> str:
         + [
             f"| `{name}` | {_default(field)} | {_cell(field.description)} |"
             for name, field in {**SweepModel.model_fields, **GridModel.model_fields}.items()
-            if name not in ("network", "data", "measure", "train")
+            if name not in ("network", "data", "measure", "train", "tune")
         ]
     )
     names = "\n".join(

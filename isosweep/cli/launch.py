@@ -65,7 +65,7 @@ def _only(text: str | None) -> tuple[str, ...]:
     return chosen
 
 
-def _backend(local: bool, quiet: bool) -> str:
+def choose_backend(local: bool, quiet: bool) -> str:
     if local:
         return "local"
     from isosweep.cluster.slurm import slurm_here
@@ -266,7 +266,7 @@ def command(
     sweep = read_sweep(spec, set_)
     condition = where_filter(where, sweep)
     place = open_store(store, write=True)
-    backend = _backend(local, quiet)
+    backend = choose_backend(local, quiet)
     if device not in (None, "cpu", "cuda", "auto"):
         raise UsageProblem(f"--device {device}: expected cpu, cuda or auto")
     from isosweep.cluster.profile import load_profile
@@ -314,7 +314,7 @@ def command(
     _agree(proposal, launcher, yes)
     place.create()
     if test:
-        _go(launcher, wait=True, json_=False, quiet=quiet)
+        carry_out(launcher, wait=True, json_=False, quiet=quiet)
         tried = launcher.propose().states
         bad = [
             run.id for task in proposal.plan.tasks for run in task if tried[run.id].status not in ("done", "diverged")
@@ -327,12 +327,12 @@ def command(
             )
         message("every test run succeeded; now the rest", quiet=quiet)
         launcher.one_per_shape = False
-    states = _go(launcher, wait=wait, json_=json_, quiet=quiet)
+    states = carry_out(launcher, wait=wait, json_=json_, quiet=quiet)
     if states is not None:
         raise typer.Exit(exit_code(states))
 
 
-def _go(launcher: Launcher, *, wait: bool, json_: bool, quiet: bool) -> dict[str, RunState] | None:
+def carry_out(launcher: Launcher, *, wait: bool, json_: bool, quiet: bool) -> dict[str, RunState] | None:
     """Publish and carry out one launch; the states afterwards, or None where jobs were submitted and nobody waits."""
     from isosweep.launching.observe import observe
 

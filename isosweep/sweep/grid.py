@@ -336,7 +336,7 @@ def _lay_over(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         if (
             isinstance(value, Mapping)
             and isinstance(result.get(key), dict)
-            and key in ("network", "data", "measure", "fisher", "jacobian", "augmentation", "train", "when")
+            and key in ("network", "data", "measure", "fisher", "jacobian", "augmentation", "train", "tune", "when")
         ):
             result[key] = _lay_over(result[key], value)
         else:

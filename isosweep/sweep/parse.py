@@ -26,6 +26,7 @@ from .schema import (
     SweepModel,
 )
 from .train_schema import PointsSection, TrainSection
+from .tune_schema import TuneSection
 
 __all__ = ["AXIS_PATHS", "AxisError", "parse_axis", "parse_bound", "problems_of"]
 
@@ -41,6 +42,7 @@ _SECTIONS: dict[tuple[str, ...], list[type[BaseModel]]] = {
     ("measure", "jacobian"): [JacobianSection],
     ("train",): [TrainSection],
     ("train", "measure"): [PointsSection],
+    ("tune",): [TuneSection],
 }
 
 _WORDS = {

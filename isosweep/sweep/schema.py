@@ -31,6 +31,7 @@ from .axis_types import (
     refuse,
 )
 from .train_schema import TRAIN_AXES, TrainSection
+from .tune_schema import TuneSection
 
 __all__ = [
     "AXES",
@@ -367,6 +368,9 @@ class GridModel(Section):
     train: TrainSection | None = Field(None, description="The training. Left out: measured at initialisation alone.")
     seeds: Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], BeforeValidator(expand_seeds)] = Field(
         (0,), description="`3` is 0, 1, 2; or a list, or a generator."
+    )
+    tune: TuneSection | None = Field(
+        None, description="What `isosweep tune` searches. Of no effect on the sweep itself."
     )
     zip: tuple[tuple[str, ...], ...] = Field(
         (), description="Groups of axes, by name, that move together: `zip: [[depth, width]]`. Equal lengths."
