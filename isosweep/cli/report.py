@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,8 +39,8 @@ def command(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SPEC_OR_TABLES [SPEC_OR_TABLES]",
-            help="A sweep file (collected first), or a folder of tables; two of them are set side by side.",
+            metavar="SOURCE [SOURCE]",
+            help="A sweep file (collected first), a folder of tables or an archive; two are set side by side.",
             show_default=False,
         ),
     ],
@@ -75,13 +76,9 @@ def command(
     if out is not None and out.is_dir():
         raise UsageProblem(f"--out {out} is a folder: give a file")
     with ExitStack() as stack:
+        stack.enter_context(_unreadable_tables())
         opened = [(*_tables_of(source, store, set_, tables, stack, quiet=quiet), source) for source in sources]
-        from isosweep.report import TablesError
-
-        try:
-            made = _of_one(*opened[0][:2]) if len(opened) == 1 else _of_two(opened)
-        except TablesError as error:
-            fail(str(error), ExitCode.USAGE)
+        made = _of_one(*opened[0][:2]) if len(opened) == 1 else _of_two(opened)
         if text:
             print_json({"text": made.text()}) if json_ else typer.echo(made.text())
             return
@@ -112,6 +109,17 @@ def command(
         )
 
 
+@contextmanager
+def _unreadable_tables() -> Iterator[None]:
+    """Tables that cannot be read are the user's to mend."""
+    from isosweep.report import TablesError
+
+    try:
+        yield
+    except TablesError as error:
+        raise UsageProblem(str(error)) from None
+
+
 @dataclass(frozen=True)
 class _Made:
     """What a report can be turned into; each only when it is asked for."""
@@ -125,9 +133,17 @@ class _Made:
 def _tables_of(
     source: Path, store: Path, set_: list[str] | None, keep: Path | None, stack: ExitStack, *, quiet: bool
 ) -> tuple[Path, str]:
-    """The folder of a source's tables, and the source's name; a sweep file is collected first."""
+    """The folder of a source's tables, and the source's name; a sweep file is collected first, an archive opened."""
     if source.is_dir():
         folder, name = source, source.name
+    elif zipfile.is_zipfile(source):
+        from isosweep.reproducibility.archive import ArchiveError, open_archive
+
+        try:
+            archive = stack.enter_context(open_archive(source, only="tables/"))
+        except ArchiveError as error:
+            raise UsageProblem(str(error)) from None
+        folder, name = archive.tables, str(archive.manifest["sweep"])
     else:
         sweep = read_sweep(source, set_)
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="isosweep-tables-")))
@@ -137,7 +153,7 @@ def _tables_of(
         name = sweep.name
     if not (folder / "runs.parquet").is_file():
         raise UsageProblem(
-            f"{folder} holds no runs.parquet: give a sweep file, or a folder that `isosweep collect` wrote"
+            f"{folder} holds no runs.parquet: give a sweep file, an archive, or a folder that `isosweep collect` wrote"
         )
     return folder, name
 
