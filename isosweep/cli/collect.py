@@ -38,6 +38,7 @@ def gather(sweep: Sweep, store: Store, out: Path, *, quiet: bool) -> Collected:
     """Collect with messages: what was set aside, and whether environments mix."""
     from isosweep.store.store import StoreError
     from isosweep.tables.collect import collect
+    from isosweep.tables.findings import collect_findings
 
     if out.exists() and not out.is_dir():
         fail(f"--out {out} is a file: give a folder", ExitCode.USAGE)
@@ -52,6 +53,7 @@ def gather(sweep: Sweep, store: Store, out: Path, *, quiet: bool) -> Collected:
             result = collect(
                 sweep, store, out, set_aside=ours, progress=None if told is None else lambda done: told(done, total)
             )
+        no_findings = collect_findings(sweep, store, out)
     except OSError as error:
         fail(f"cannot write the tables to {out}: {error.strerror or error}", ExitCode.USAGE)
     for path, reason in result.set_aside.items():
@@ -61,6 +63,8 @@ def gather(sweep: Sweep, store: Store, out: Path, *, quiet: bool) -> Collected:
             else f"not used: {path}: {reason}"
         )
     for path, reason in result.unread.items():
+        message(f"not used: {path}: {reason}")
+    for path, reason in no_findings.items():
         message(f"not used: {path}: {reason}")
     if len(result.environments) > 1:
         parts = ", ".join(f"{n} runs in {name}" for name, n in result.environments.most_common())

@@ -26,7 +26,9 @@ from isosweep.report.drawings.smoothness import smoothness
 from isosweep.report.drawings.spectra_overview import spectra_overview
 from isosweep.report.drawings.training_curves import ALONG_TRAINING, training_curves
 from isosweep.report.drawings.training_speed import condition_against_speed, manifolds
+from isosweep.report.drawings.verified import data_orders, tolerances
 from isosweep.report.reading import Tables
+from isosweep.report.reproducibility import Verification, verifications
 from isosweep.report.thinning import NetworkSpectra, spectra_of
 from isosweep.report.training import curves_of
 
@@ -44,6 +46,7 @@ class Drawn:
     cells: Cells
     networks: dict[str, list[NetworkSpectra]]
     notes: tuple[str, ...]
+    verifications: tuple[Verification, ...] = ()
 
 
 def draw(tables: Tables, progress: Progress | None = None) -> Drawn:
@@ -52,6 +55,7 @@ def draw(tables: Tables, progress: Progress | None = None) -> Drawn:
     networks, note = spectra_of(tables, cells)
     lawful, without = near_critical(cells, networks)
     curves = curves_of(tables, cells)
+    found = verifications(tables)
     steps: tuple[Callable[[], Described | None], ...] = (
         partial(completeness, cells),
         partial(heat_map, cells, MEASURES[0]),
@@ -72,6 +76,8 @@ def draw(tables: Tables, progress: Progress | None = None) -> Drawn:
         partial(manifolds, curves),
         partial(smoothness, curves),
         *(partial(training_curves, along, curves) for along in ALONG_TRAINING[3:]),
+        partial(tolerances, found),
+        partial(data_orders, tables, found),
     )
     told = progress or (lambda done, total: None)
     before = 1  # reading the spectra, which takes about as long as a figure of a large sweep
@@ -82,7 +88,7 @@ def draw(tables: Tables, progress: Progress | None = None) -> Drawn:
         told(number, before + len(steps))
     lawless = f"The law of the Jacobian is not predicted for {join_words(without)}." if without and not lawful else ""
     notes = tuple(text for text in (cells.note, note, lawless) if text)
-    return Drawn(tuple(figure for figure in drawn if figure is not None), cells, networks, notes)
+    return Drawn(tuple(figure for figure in drawn if figure is not None), cells, networks, notes, found)
 
 
 def described_figures(tables: Tables, progress: Progress | None = None) -> dict[str, Described]:

@@ -155,7 +155,7 @@ def page(tables: Tables, progress: Progress | None = None) -> str:
     sections = []
     for key, title in _SECTIONS:
         members = [told_of(figure) for figure in figures.values() if figure.section == key]
-        if members or key == "run":
+        if members or key == "run" or (key == "reproducibility" and drawn.verifications):
             sections.append({"key": key, "title": title, "figures": members})
     return rendered(
         "page.html.j2",
@@ -167,4 +167,5 @@ def page(tables: Tables, progress: Progress | None = None) -> str:
         sections=sections,
         choices=_choices(drawn),
         notes=drawn.notes,
+        verifications=drawn.verifications,
     )
