@@ -87,6 +87,11 @@ class ArchitectureSettings:
         chain = self.kind == "dense" and self.normalization == "none" and not self.tied
         return chain and self.parametrization == "standard"
 
+    @property
+    def carries_manifolds(self) -> bool:
+        """Whether its hidden weights may be moved on a manifold."""
+        return self.is_plain_chain and self.weight_bits is None
+
     def identity(self) -> dict[str, Any]:
         """What differs from the defaults: an option that is added later leaves the ids of today."""
         return {

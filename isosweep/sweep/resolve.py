@@ -85,8 +85,16 @@ def _check_architecture(network: NetworkSettings | ModuleSettings, measure: Meas
         return
     if measure.fisher is not None and measure.fisher.bounds and not network.architecture.is_plain_chain:
         raise Impossible("fisher_bounds", "the bounds are derived for plain chains of dense layers: leave them out")
-    if point.get("epochs") is not None:
-        raise Impossible("architecture", "only plain dense networks are trained so far: leave train out")
+    if point.get("epochs") is None:
+        return
+    if network.architecture.normalization == "batch":
+        raise Impossible("normalization", "batch statistics are those of the measured inputs: not trained; use layer")
+    if point.get("manifold") not in (None, "euclidean") and not network.architecture.carries_manifolds:
+        raise Impossible(
+            "manifold",
+            f"{point['manifold']} is for plain dense layers of full precision in the standard parametrization: "
+            "expected euclidean",
+        )
 
 
 class Resolver:

@@ -20,9 +20,9 @@ from isosweep.measurement.measurement import TrainingPoint
 from isosweep.measurement.paused import Paused
 from isosweep.sweep.train_settings import TrainSettings
 from isosweep.threads import Workers
+from isosweep.training.batch_gradient import batch_gradient
 from isosweep.training.checkpoint_file import Content
 from isosweep.training.checkpoints import Checkpoints
-from isosweep.training.gradient import BatchGradient
 from isosweep.training.parameters import Parameters
 from isosweep.training.schedule import rate_factor
 from isosweep.training.trajectory import EpochSums, Trajectory
@@ -96,7 +96,7 @@ class Training:
         self.settings, self.seed, self.splits, self.observer = settings, seed, splits, observer
         self.augment = augment
         self.parameters = Parameters(network, settings, workers)
-        self.gradient = BatchGradient(network, self.parameters.gradients, settings.batch, settings.loss, workers)
+        self.gradient = batch_gradient(network, self.parameters.gradients, settings.batch, settings.loss, workers)
         self.trajectory = Trajectory()
         self.samples = len(splits["train"][0])
         self.each = settings.steps_per_epoch(self.samples)

@@ -14,7 +14,7 @@ from isosweep.measurement.spectra import MeasuredInputs, measure_spectra
 from isosweep.sweep.settings import MeasureSettings
 from isosweep.sweep.train_settings import TrainSettings
 from isosweep.threads import Workers
-from isosweep.training.gradient import BatchGradient
+from isosweep.training.batch_gradient import LossAndGradient, batch_gradient
 from isosweep.training.loop import Columns, Diverged
 from isosweep.training.measured.hessian import hessian_top
 from isosweep.training.measured.kernel import alignment, drift, tangent_kernel
@@ -55,7 +55,7 @@ class CurvatureObserver:
         self.seed, self.each, self.workers = seed, steps_per_epoch, workers
         flat = [parameter.numel() for parameter in network.parameters()]
         self._size = sum(flat)
-        self._gradient: tuple[Tensor, BatchGradient] | None = None
+        self._gradient: tuple[Tensor, LossAndGradient] | None = None
         self._kernel: Tensor | None = None
         self._before: tuple[Tensor, Tensor] | None = None
         self._path: SmoothnessPath | None = None
@@ -76,7 +76,7 @@ class CurvatureObserver:
             ]
             self._gradient = (
                 flat,
-                BatchGradient(self.network, views, len(self.inputs.fisher), self.settings.loss, self.workers),
+                batch_gradient(self.network, views, len(self.inputs.fisher), self.settings.loss, self.workers),
             )
         flat, gradient = self._gradient
         sums = gradient(self.inputs.fisher, self.inputs.labels)

@@ -184,3 +184,38 @@ def test_delta_orthogonal_kernels_are_zero_but_at_their_centre(tmp_path: Path) -
     (run,) = load(tmp_path, ", architecture: convolutional", text=text).runs()
     first = isosweep.realize(run).network[1]
     assert float(first.weight.detach().abs().sum(dim=(0, 1))[1, 1]) == float(first.weight.detach().abs().sum())
+
+
+TRAINED = [
+    ("architecture: residual, time_step: 0.5, block_steps: 2, scheme: heun", "tanh"),
+    ("architecture: convolutional", "relu"),
+    ("normalization: layer", "tanh"),
+    ("tied: true", "tanh"),
+    ("weight_bits: 2, activation_bits: 4", "relu"),
+    ("parametrization: mup", "tanh"),
+]
+TRAIN = "train: {epochs: 3, batch: 8, optimizer: sgd, learning_rate: 0.02}\n"
+
+
+@pytest.mark.parametrize(("more", "activation"), TRAINED, ids=[more for more, _ in TRAINED])
+def test_a_variant_trains(tmp_path: Path, more: str, activation: str) -> None:
+    text = BASE + TRAIN.replace("{", "{{").replace("}", "}}")
+    (run,) = load(tmp_path, f", {more}", activation, text).runs()
+    measured = isosweep.execute(run)
+    assert measured.outcome == "done"
+    losses = [point.values["train_loss"] for point in measured.training if "train_loss" in point.values]
+    assert losses[-1] < losses[0]
+    assert measured.digest == isosweep.execute(run, workers=2).digest
+
+
+@pytest.mark.parametrize(
+    ("more", "train", "message"),
+    [
+        ("normalization: batch", "optimizer: sgd", "not trained"),
+        ("weight_bits: 2", "optimizer: riemannian_sgd, manifold: oblique", "plain dense layers of full precision"),
+    ],
+)
+def test_what_cannot_be_trained(tmp_path: Path, more: str, train: str, message: str) -> None:
+    text = BASE + TRAIN.replace("optimizer: sgd", train).replace("{", "{{").replace("}", "}}")
+    with pytest.raises(SpecError, match=message):
+        load(tmp_path, f", {more}", text=text).runs()

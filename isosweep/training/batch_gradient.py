@@ -1,0 +1,43 @@
+"""Which of the two ways to a gradient a network takes: by its structure, so that it is a run's own."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from isosweep.curvature.layers import Elementwise, rule_for
+from isosweep.threads import Workers
+from isosweep.training.autograd_gradient import AutogradGradient
+from isosweep.training.gradient import BatchGradient, BatchLoss
+
+__all__ = ["LossAndGradient", "batch_gradient"]
+
+
+class LossAndGradient(Protocol):
+    """The loss of one network over a batch, and its gradient."""
+
+    def __call__(self, inputs: Tensor, labels: Tensor) -> BatchLoss:
+        """Writes the gradient of the mean loss over the batch, and returns the sums."""
+
+    def losses(self, inputs: Tensor, labels: Tensor) -> BatchLoss:
+        """The sums alone."""
+
+
+def batch_gradient(
+    network: nn.Sequential, gradients: list[Tensor] | None, batch: int, loss: str, workers: Workers
+) -> LossAndGradient:
+    """`BatchGradient` for a plain chain of `nn.Linear` and activations, each in one place; else `AutogradGradient`."""
+    modules = [module for module in network.modules() if type(module) is not nn.Sequential]
+    parts = sum(1 for _ in _leaves(network))
+    plain = all(type(module) is nn.Linear or isinstance(rule_for(module), Elementwise) for module in modules)
+    if plain and parts == len(modules):
+        return BatchGradient(network, gradients, batch, loss, workers)
+    return AutogradGradient(network, gradients, loss, workers)
+
+
+def _leaves(network: nn.Module) -> list[nn.Module]:
+    """Every module in every place."""
+    if type(network) is not nn.Sequential:
+        return [network]
+    return [leaf for child in network for leaf in _leaves(child)]
