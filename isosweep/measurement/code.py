@@ -81,11 +81,12 @@ def git_state(folder: Path) -> GitState | None:
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
     if commit is None or not _git(folder, "ls-files", "--", "."):
         return None  # a folder that merely lies somewhere below a checkout is no part of it
-    options = ("--no-color", "--no-ext-diff", "--no-textconv", "--binary")
+    options = ("--no-color", "--no-ext-diff", "--no-textconv", "--binary", "--src-prefix=a/", "--dst-prefix=b/")
     changed = _git(folder, "diff", *options, "HEAD", "--", ".") or b""
-    listing = _git(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", ".") or b""
+    top = Path((_git(folder, "rev-parse", "--show-toplevel") or b"").decode(errors="surrogateescape").rstrip("\n"))
+    listing = _git(folder, "ls-files", "--full-name", "--others", "--exclude-standard", "-z", "--", ".") or b""
     new = []
     for name in sorted(filter(None, listing.decode(errors="surrogateescape").split("\0"))):
         # git's exit code is 1 where two files differ, as these do
-        new.append(_git(folder, "diff", *options, "--no-index", "--", os.devnull, name, accept=(0, 1)) or b"")
+        new.append(_git(top, "diff", *options, "--no-index", "--", os.devnull, name, accept=(0, 1)) or b"")
     return GitState(commit.decode().strip(), changed + b"".join(new))
