@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LARGEST_BITS", "QuantizedLinear", "QuantizedReLU", "quantize_weights"]
+__all__ = ["LARGEST_BITS", "QuantizedLinear", "QuantizedReLU", "blend_weights", "quantize_weights"]
 
 LARGEST_BITS = 16
 _LEAST_SQUARES_STEPS = 50
@@ -82,6 +82,16 @@ class QuantizedLinear(nn.Linear):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, bits={self.bits}"
+
+
+@torch.no_grad()
+def blend_weights(network: nn.Module, share: float) -> None:
+    """w ← (1 − ρ)w + ρ·Q(w) of every quantised layer, ρ = `share`: the first half of a step of blended coarse gradient
+    descent (Yin et al. 2019), whose other half is −η times the coarse gradient, taken at Q(w).
+    """
+    for module in network.modules():
+        if isinstance(module, QuantizedLinear):
+            module.weight.lerp_(module.quantized(), share)
 
 
 class QuantizedReLU(nn.Module):

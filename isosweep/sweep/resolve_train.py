@@ -74,6 +74,12 @@ def resolve_train(
     if manifold == "oblique":
         used.add("orthogonality_penalty")
         penalty = point.get("orthogonality_penalty") or None
+    blend = point.get("blend") or None
+    if blend is not None:
+        shape = network.architecture if isinstance(network, NetworkSettings) else None
+        if shape is None or shape.weight_bits is None:
+            raise Impossible("blend", "weights are blended with their quantised values: expected network.weight_bits")
+        used.add("blend")
     loss = point.get("loss_function")
     if loss is None:
         loss = _LOSSES["categorical" if measure.fisher is None else measure.fisher.likelihood]
@@ -95,6 +101,7 @@ def resolve_train(
         decay_every=decay_every,
         decay_factor=decay_factor,
         clip=point.get("clip"),
+        blend=blend,
         loss=loss,
         dtype=point["train_dtype"],
         points=_points(point, marks, data, measure),

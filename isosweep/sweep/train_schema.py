@@ -114,6 +114,11 @@ class TrainSection(Section):
     clip: Annotated[tuple[_Above0, ...], EXPAND] | None = Field(
         None, description="Largest norm of a minibatch's gradient; longer ones are scaled down to it (none if absent)."
     )
+    blend: Annotated[tuple[Annotated[Moderate, Field(ge=0, lt=1)], ...], EXPAND] | None = Field(
+        None,
+        description="ρ of blended coarse gradient descent (Yin et al. 2019), for layers with `weight_bits`: before "
+        "each step w ← (1 − ρ)w + ρ·Q(w). 0, as if absent, is the plain coarse gradient.",
+    )
     loss: Annotated[tuple[Literal["cross_entropy", "squared_error"], ...], EXPAND] | None = Field(
         None,
         description="`cross_entropy` of the softmax, or `squared_error` ½|f − e_label|². If absent, that of the "

@@ -45,8 +45,8 @@ class TrainSettings:
     and readout, and of everything where the hidden weights are plain; `learning_rate_manifold` that of hidden weights
     on a manifold (or moved by muon), `learning_rate_scale` that of the layers' scales: None where there are none, 0
     where they keep their start. `warmup` counts epochs. `dtype` is the floating type of the training; measurements
-    have their own. `order` names other draws of the order of the data, for `isosweep verify --orders`; a sweep file's
-    runs have 0.
+    have their own. `blend` is ρ of blended coarse gradients, of quantised weights alone. `order` names other draws of
+    the order of the data, for `isosweep verify --orders`; a sweep file's runs have 0.
     """
 
     epochs: int
@@ -71,6 +71,7 @@ class TrainSettings:
     dtype: str = "float32"
     points: PointSettings = field(default_factory=PointSettings)
     order: int = 0
+    blend: float | None = None
 
     def identity(self) -> dict[str, Any]:
         """What of these enters the run id: an option that is None or at its neutral value is left out, so that later

@@ -43,6 +43,7 @@ _TRAIN = (
     Column("decay_every", _REAL, "epochs between the steps of the schedule step"),
     Column("decay_factor", _REAL, "factor of each"),
     Column("clip", _REAL, "largest norm of a minibatch's gradient"),
+    Column("blend", _REAL, "ρ of blended coarse gradient descent; null: the plain coarse gradient"),
     Column("loss_function", _TEXT, "cross_entropy or squared_error"),
     Column("train_dtype", _TEXT, "floating type of the training"),
     Column("hessian_count", _INT, "leading eigenvalues of the Hessian asked for"),

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from isosweep.draws import generator
 from isosweep.measurement.measurement import TrainingPoint
 from isosweep.measurement.paused import Paused
+from isosweep.networks.quantized import blend_weights
 from isosweep.sweep.train_settings import TrainSettings
 from isosweep.threads import Workers
 from isosweep.training.batch_gradient import batch_gradient
@@ -95,6 +96,7 @@ class Training:
         """
         self.settings, self.seed, self.splits, self.observer = settings, seed, splits, observer
         self.augment = augment
+        self.network = network
         self.parameters = Parameters(network, settings, workers)
         self.gradient = batch_gradient(network, self.parameters.gradients, settings.batch, settings.loss, workers)
         self.trajectory = Trajectory()
@@ -187,6 +189,8 @@ class Training:
         if moving:
             # its own gradient, on fixed inputs; the minibatch's stays where it is
             self.observer.before_step(self.step, self.parameters)
+        if self.settings.blend is not None:
+            blend_weights(self.network, self.settings.blend)
         self.parameters.step(self._factor(), shrink)
         if moving and (values := self.observer.after_step(self.step, self.parameters)):
             self._add(self.step, values)

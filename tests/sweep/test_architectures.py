@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import isosweep
-from isosweep.networks.quantized import QuantizedLinear, QuantizedReLU
+from isosweep.data.splits import load_splits
+from isosweep.networks.quantized import QuantizedLinear, QuantizedReLU, quantize_weights
 from isosweep.networks.residual import Residual
 from isosweep.networks.scaled import ScaledLinear
 from isosweep.sweep.errors import SpecError
@@ -208,9 +209,33 @@ def test_a_variant_trains(tmp_path: Path, more: str, activation: str) -> None:
     assert measured.digest == isosweep.execute(run, workers=2).digest
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_blended_coarse_gradients(tmp_path: Path, share: float) -> None:
+    """One step by hand: w ← (1 − ρ)w + ρQ(w) − ηg with g taken at Q(w); ρ = 0 is the plain coarse gradient."""
+    train = f"epochs: 1, batch: 8, optimizer: sgd, learning_rate: 0.5, dtype: float64, blend: {share}"
+    text = BASE.replace("samples: 24", "samples: 8") + "train: {{" + train + "}}\n"
+    (run,) = load(tmp_path, ", weight_bits: 2", text=text).runs()
+    assert run.train is not None
+    assert run.train.blend == (share or None)
+    measured = isosweep.execute(run)
+    network = isosweep.networks.realize.initial_network(run, torch.float64)
+    split = load_splits(run.data, run.seed).train
+    inputs, labels = torch.from_numpy(split.inputs), torch.from_numpy(split.labels)
+    nn.functional.cross_entropy(network(inputs), labels).backward()
+    with torch.no_grad():
+        for layer in (module for module in network.modules() if isinstance(module, nn.Linear)):
+            if isinstance(layer, QuantizedLinear):
+                layer.weight.copy_((1 - share) * layer.weight + share * quantize_weights(layer.weight, 2))
+            layer.weight -= 0.5 * layer.weight.grad
+            layer.bias -= 0.5 * layer.bias.grad
+        loss = float(nn.functional.cross_entropy(network(inputs), labels))
+    assert measured.training[-1].values["train_loss"] == pytest.approx(loss, rel=1e-10)
+
+
 @pytest.mark.parametrize(
     ("more", "train", "message"),
     [
+        ("tied: true", "optimizer: sgd, blend: 0.1", "weight_bits"),
         ("normalization: batch", "optimizer: sgd", "not trained"),
         ("weight_bits: 2", "optimizer: riemannian_sgd, manifold: oblique", "plain dense layers of full precision"),
     ],

@@ -162,6 +162,7 @@ OTHER: dict[str, tuple[Any, dict[str, Any]]] = {
     "decay_every": (1, training(schedule="step", decay_every=2, decay_factor=0.5)),
     "decay_factor": (0.1, training(schedule="step", decay_every=2, decay_factor=0.5)),
     "clip": (1, training()),
+    "blend": (0.1, {**training(blend=0.2), "network__weight_bits": 2}),
     "loss_function": ("squared_error", training()),
     "train_dtype": ("float64", training()),
     "hessian_count": (2, training()),
@@ -289,6 +290,7 @@ CHANGED: dict[type, dict[str, Any]] = {
         "loss": "squared_error",
         "dtype": "float64",
         "points": PointSettings(),
+        "blend": 0.1,
     },
     Run: {"seed": 4, "train": TRAINING},
 }
