@@ -291,6 +291,7 @@ CHANGED: dict[type, dict[str, Any]] = {
         "dtype": "float64",
         "points": PointSettings(),
         "blend": 0.1,
+        "order": 1,
     },
     Run: {"seed": 4, "train": TRAINING},
 }
