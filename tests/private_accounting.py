@@ -71,7 +71,6 @@ class PrivateAccounting:
             "AccountingStorageType": "accounting_storage/slurmdbd",
             "AccountingStorageHost": "127.0.0.1",
             "AccountingStoragePort": self.port,
-            "AccountingStorageEnforce": "0",
         }
 
     def _start_database(self) -> None:
@@ -116,6 +115,9 @@ class PrivateAccounting:
     def start(self, cluster: PrivateSlurm, timeout: float = 60.0) -> None:
         """Start the slurmdbd, which authenticates by the cluster's munge."""
         conf = self.folder / "slurmdbd.conf"
+        socket_line = f"AccountingStoragePass={cluster.conf.parent}/munge/socket\n"
+        if socket_line not in (text := cluster.conf.read_text()):
+            cluster.conf.write_text(text + socket_line)
         user = pwd.getpwuid(os.geteuid()).pw_name
         conf.write_text(
             "AuthType=auth/munge\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import shutil
 import subprocess
@@ -26,6 +25,7 @@ from isosweep.cluster.snapshot import freeze
 from isosweep.cluster.submit import SubmissionRefused, check_submission, submit_call
 from isosweep.doctor.finding import Finding, good, problem, warning
 from isosweep.doctor.node import REPORT, TAKEN, Examination, findings_of
+from isosweep.launching.output import telling_line
 from isosweep.store.publish import publish
 from isosweep.store.store import Store
 
@@ -139,7 +139,8 @@ def _wait(folder: Path, name: str, job: str, profile: Profile, patience: float) 
         if (ended := queue.ended.get((name, 0))) is not None:
             time.sleep(_LOOK_EVERY)  # the file server may be behind the controller
             if REPORT not in _names(folder):
-                yield problem("node: a job runs", f"job {job} ended as {ended.state}: {_said(folder)}", _remedy(folder))
+                said = telling_line(folder.glob("*_log.*")) or "and wrote no log"
+                yield problem("node: a job runs", f"job {job} ended as {ended.state}: {said}", _remedy(folder))
                 return
             continue
         if (one := queue.elements.get((name, 0))) is not None:
@@ -155,16 +156,6 @@ def _wait(folder: Path, name: str, job: str, profile: Profile, patience: float) 
 
 def _names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
-
-
-def _said(folder: Path) -> str:
-    """The job's own last line."""
-    for path in sorted(folder.glob("*_log.err")) + sorted(folder.glob("*_log.out")):
-        lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
-        telling = [line for line in lines if not re.match(r"srun: error|slurmstepd|submitit", line)] or lines
-        if telling:
-            return telling[-1][:300]
-    return "and wrote no log"
 
 
 def _remedy(folder: Path) -> str:

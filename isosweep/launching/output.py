@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
 
 from isosweep.store.status import OpenTask
 from isosweep.store.store import Store
 
-__all__ = ["last_words", "outputs"]
+__all__ = ["last_words", "outputs", "telling_line"]
 
 _TAIL = 8192
 _LONGEST = 300
-_NOISE = ("srun: error:", "slurmstepd:", "srun: Terminating", "submitit ", "Traceback")
+# Lines of Slurm's own that only say that, not why.
+_NOISE = re.compile(
+    r"srun: (error: .*(Exited with|task .*: (Killed|Terminated)|Aborting|launch failed)|Terminating|Job step)"
+    r"|srun: .*cancelled|slurmstepd: error: \*\*\*|submitit "
+)
 
 
 def outputs(store: Store, task: OpenTask, job: str | None = None) -> list[Path]:
@@ -61,9 +66,14 @@ def last_words(store: Store, task: OpenTask, job: str | None = None) -> str | No
     files = outputs(store, task, job)
     if not files:
         return f"it wrote no log into {store.jobs / task.launch.token}: its node does not see the store, most likely"
+    return telling_line(files)
+
+
+def telling_line(files: Iterable[Path]) -> str | None:
+    """The last line of a job's output that is more than Slurm's saying that it ended; standard error first."""
     for path in sorted(files, key=lambda p: p.suffix):  # .err, then .out
         lines = list(_lines(path))
-        telling = [line for line in lines if not line.startswith(_NOISE)] or lines
+        telling = [line for line in lines if not _NOISE.match(line)] or lines
         if telling:
-            return telling[-1][:_LONGEST]
+            return telling[-1].removeprefix("slurmstepd: error: ")[:_LONGEST]
     return None

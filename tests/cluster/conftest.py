@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,34 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from conftest import Command
+
+from .reliability import write_page
+
+_ENDED: dict[str, list[str]] = {}
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Note how every fault test ends."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if item.get_closest_marker("fault") and (report.when == "call" or report.outcome != "passed"):
+        _ENDED.setdefault(getattr(item, "originalname", item.name), []).append(report.outcome)
+
+
+def pytest_sessionfinish() -> None:
+    results = os.environ.get("ISOSWEEP_WRITE_RELIABILITY")
+    if results and _ENDED:
+        write_page(Path(results), {test: sorted(set(ends)) for test, ends in _ENDED.items()})
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "fault(what, leaves, taken='by default'): a fault, what it leaves behind, and how a relaunch takes its runs; a "
+        "row of docs/reliability.md",
+    )
+
 
 PROFILE = """\
 device = "cpu"
