@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 
 import numpy as np
 
-__all__ = ["generator"]
+__all__ = ["GLOBAL_GENERATORS", "generator"]
+
+# Whoever seeds the global generators of Python, numpy and torch, or lets a user's code draw from them, holds it: they
+# are the process's, and runs may be side by side in its threads. Taken before any other lock.
+GLOBAL_GENERATORS = threading.RLock()
 
 
 def generator(seed: int, purpose: str, layer: int = 0) -> np.random.Generator:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from isosweep.draws import generator
+from isosweep.draws import GLOBAL_GENERATORS, generator
 
 __all__ = ["NondeterministicOperation", "deterministic", "flags"]
 
@@ -108,9 +108,10 @@ def _seed(seed: int) -> None:
     isosweep draws from none of them; code that does, draws the same in every repetition of a run.
     """
     draw = generator(seed, "process")
-    torch.manual_seed(int(draw.integers(2**63)))
-    np.random.seed(draw.integers(2**32, size=4))  # noqa: NPY002
-    random.seed(int(draw.integers(2**63)))
+    with GLOBAL_GENERATORS:
+        torch.manual_seed(int(draw.integers(2**63)))
+        np.random.seed(draw.integers(2**32, size=4))  # noqa: NPY002
+        random.seed(int(draw.integers(2**63)))
 
 
 _lock = threading.Lock()
@@ -136,7 +137,7 @@ def deterministic(seed: int | None = None) -> Iterator[None]:
     """
     global _inside, _restore
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", _CUBLAS_WORKSPACE)
-    with _lock:
+    with GLOBAL_GENERATORS, _lock:
         if _inside == 0:
             _restore = _set_all()
         _inside += 1
@@ -158,7 +159,7 @@ def deterministic(seed: int | None = None) -> Iterator[None]:
             "differ; use another operation"
         ).with_traceback(error.__traceback__) from error
     finally:
-        with _lock:
+        with GLOBAL_GENERATORS, _lock:
             _inside -= 1
             if _inside == 0:
                 _restore()

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from isosweep.draws import generator
+from isosweep.draws import GLOBAL_GENERATORS, generator
 from isosweep.sweep.settings import ModuleSettings
 from isosweep.sweep.user_module import UserFunction, find_function
 
@@ -49,8 +49,6 @@ def _own_generators(seed: int, dtype: torch.dtype) -> Iterator[None]:
 
 _IMPORTED: dict[str, tuple[str, Path]] = {}  # module → checksum of its sources, and the file it was imported from
 _IMPORTING = threading.Lock()
-# Global generators and the default dtype are the process's: one user's function at a time has them.
-_BUILDING = threading.RLock()
 
 
 def _import(found: UserFunction, place: str) -> Any:
@@ -106,7 +104,7 @@ def user_network(
     arguments: dict[str, Any] = dict(settings.arguments)
     offered = {"inputs": inputs, "classes": classes, "seed": seed}
     arguments |= {name: offered[name] for name in settings.passes}
-    with _BUILDING, _own_generators(seed, dtype):
+    with GLOBAL_GENERATORS, _own_generators(seed, dtype):
         network = function(**arguments)
     if not isinstance(network, nn.Sequential):
         raise UserNetworkError(f"{settings.module} returned {type(network).__name__}; expected a torch.nn.Sequential")
