@@ -9,6 +9,9 @@
     jobs/<token>/                            scripts, pickles and logs of a launch
     checkpoints/<ab>/<run>/                  where a run in training goes on from, until it is recorded
     code/<code id>/                          the isosweep that a launch's jobs import
+    modules/<modules id>/                    users' own modules, as they import them
+    provenance/<hash>.patch, .lock           what a checkout had beyond its commit; the packages installed
+    verifications/<time>-<token>.json        what `isosweep verify` found
     quarantine/                              files that were torn or foreign, with the reason
 
 The file system is the only database. Everything is published once under an exclusive name (`isosweep.store.publish`);
