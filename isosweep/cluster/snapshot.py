@@ -92,9 +92,11 @@ def freeze(store: Store, runs: Iterable[Run] = (), folder: str | Path | None = N
         OSError: the store cannot be written.
         SnapshotError: a user's module is not what the runs were planned with.
     """
+    from isosweep import __version__
+
     root = package_root()
     lock = installed_packages()
-    about = {"lock": content_hash(lock)}
+    about = {"isosweep_version": __version__, "lock": content_hash(lock)}
     publish(store.root / "provenance" / f"{about['lock']}.lock", lock)
     targets = {run.network.module: run.network.sources for run in runs if isinstance(run.network, ModuleSettings)}
     modules = None

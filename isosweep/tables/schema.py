@@ -188,6 +188,7 @@ RUNS = (
     Column("residual_jacobian_s_max", _REAL, "the same for the largest singular value"),
     Column("environment_class", _TEXT, "hash of what can change bits: processor, GPU, driver, libraries"),
     Column("code_id", _TEXT, "hash of isosweep's sources that computed it; in the store, code/ID is a copy"),
+    Column("isosweep_version", _TEXT, "version of isosweep"),
     Column("modules_id", _TEXT, "hash of users' own modules that it imported; in the store, modules/ID is a copy"),
     Column("git_commit", _TEXT, "commit of isosweep's checkout at the launch; null where it was installed"),
     Column("git_patch", _TEXT, "hash of what differed from it, kept as provenance/HASH.patch; null where nothing did"),

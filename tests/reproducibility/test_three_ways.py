@@ -100,4 +100,7 @@ def test_every_digest_agrees(command: Command, slurm: PrivateSlurm) -> None:
     # and what Slurm recorded is what is computed here
     shown = command.json("verify", "thrice.yaml", "--store", "slurm", "--sample", 3, PATH=os.environ["PATH"])
     assert shown["counts"] == {"same": 3}
+    # as on Slurm what this machine recorded
+    words = ("verify", "thrice.yaml", "--store", "alone", "--sample", 2, "--profile", "profile.toml")
+    assert command.json(*words)["counts"] == {"same": 2}
     assert not Path(command.folder, "isosweep-store").exists()

@@ -123,6 +123,16 @@ def test_a_digest_that_does_not_fit_its_data_is_an_error(swept: Command) -> None
     assert not (swept.folder / "a.zip").exists()
 
 
+def test_a_run_of_a_gpu_is_refused_where_there_is_none(swept: Command) -> None:
+    run, path = sorted(records(swept.folder).items())[0]
+    result = read_result(path)
+    there = result.provenance | {"device": "cuda"}
+    path.write_bytes(encode_record(result.run, result.measurement, result.outcome, result.version, there))
+    refused = swept.run("verify", run, check=2, CUDA_VISIBLE_DEVICES="")
+    assert "no GPU" in refused.stderr
+    assert not list(swept.folder.glob("isosweep-store/verifications/*"))
+
+
 def test_a_flipped_bit_is_set_aside_by_verify_and_by_collect(swept: Command) -> None:
     from faults import flip_bit
 
