@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from isosweep.report import load_tables, page
+from isosweep.report import compare, comparison_page, load_tables, page
 
 from . import odd
+from .synthetic import write_tables, write_trained
 
 pytestmark = pytest.mark.browser
 
@@ -45,6 +47,64 @@ def shown(browser: Any) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert said == []
+
+
+QUANTITIES = [
+    {"quantity": name, "numbers": 9, "largest_relative": 1e-12, "used": used, "judged": True, "where": name}
+    for name, used in (("layer q", 0.02), ("fisher eigenvalues", 0.4), ("jacobian singular_values", 3.0))
+]
+
+
+@pytest.fixture(scope="module")
+def trained_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A sweep that trained and was verified."""
+    axes = {"manifold": ["euclidean", "stiefel"], "gain": [1.0, 1.5], "seed": [0, 1, 2]}
+    folder = write_trained(tmp_path_factory.mktemp("trained"), axes, statuses={2: ("diverged", "")})
+    ids = list(load_tables(folder).runs["run_id"])
+    spread = {"quantity": "test_loss", "recorded": 0.3, "mean": 0.28, "standardised": 1.8, "limit": 5.4}
+    found = [
+        {"kind": "repeat", "runs": [{"run_id": ids[0], "verdict": "same"}], "counts": {"same": 1}},
+        {
+            "kind": "across", "variants": ["cpu", "cuda"], "quantities": QUANTITIES, "counts": {"beyond": 1},
+            "runs": [{"run_id": ids[1], "verdict": "beyond", "explanation": "three times its tolerance"}],
+        },
+        {
+            "kind": "orders", "counts": {"comparable": 1},
+            "runs": [{"run_id": ids[1], "verdict": "comparable", "spreads": [spread]}],
+        },
+    ]  # fmt: skip
+    (folder / "verifications.json").write_text(json.dumps({"verifications": found}))
+    return page(load_tables(folder))
+
+
+@pytest.fixture(scope="module")
+def compared_page(quickstart: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The quickstart beside a sweep of other depths."""
+    axes = {"depth": [16, 64, 128], "activation": ["tanh"], "init": ["gaussian"], "gain": [0.8, 1.2], "seed": [0, 1]}
+    other = write_tables(tmp_path_factory.mktemp("other"), axes, statuses={3: ("oom", "4 GB asked for")})
+    return comparison_page(compare(quickstart, load_tables(other)))
+
+
+@pytest.mark.parametrize("made", ["trained_page", "compared_page"])
+@pytest.mark.parametrize("width", [375, 1280])
+def test_pages_of_training_and_of_two_sweeps(
+    shown: Open, tmp_path: Path, request: pytest.FixtureRequest, made: str, width: int
+) -> None:
+    """Every figure has marks, nothing is wider than the screen, and axe finds nothing."""
+    import axe_playwright_python
+
+    tab = shown(request.getfixturevalue(made), tmp_path, width)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    names = _names(tab)
+    expected = {"trained_page": {"training_loss", "edge_of_stability", "manifolds", "smoothness", "tolerances"}}
+    assert expected.get(made, {"fisher_lambda_max_ratio", "jacobian_s_max_both"}) <= set(names)
+    for name in names:
+        marks = tab.locator(f"#drawing-{name} svg .role-mark path, #drawing-{name} svg .role-mark text").count()
+        assert marks > 0, name
+        assert tab.locator(f"#drawing-{name}").evaluate("e => e.scrollWidth <= e.clientWidth + 1"), name
+    tab.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    violations = tab.evaluate("axe.run(document)")["violations"]
+    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in violations] == []
 
 
 def _names(tab: Any) -> list[str]:
