@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from isosweep.curvature import forward_statistics, jacobian_spectrum
 from isosweep.measurement.fisher import measure_fisher
 from isosweep.measurement.measurement import FisherBlock, JacobianSample, LayerActivity
+from isosweep.measurement.reversal import reversal_errors
 from isosweep.sweep.settings import MeasureSettings
 
 __all__ = ["MeasuredInputs", "Spectra", "input_statistics", "measure_spectra"]
@@ -70,6 +71,10 @@ def measure_spectra(network: nn.Module, inputs: MeasuredInputs, measure: Measure
         scalars["jacobian_log_s_max"] = float(logs.max())
         scalars["jacobian_log_s_min"] = float(finite.min()) if finite.size else -math.inf
         scalars["jacobian_rank"] = float(min((row != -math.inf).sum() for row in logs))
+    if measure.reversal:
+        assert isinstance(network, nn.Sequential)
+        reversal = reversal_errors(network, inputs.fisher)
+        scalars |= {"reversal_state_error": reversal.state, "reversal_gradient_error": reversal.gradient}
     activity = forward_statistics(network, inputs.fisher)
     layers = [
         LayerActivity(step, i, name, float(q), float(c))

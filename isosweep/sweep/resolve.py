@@ -81,6 +81,9 @@ def _fixed_point(
 
 def _check_architecture(network: NetworkSettings | ModuleSettings, measure: MeasureSettings, point: Point) -> None:
     """What is known of plain dense networks alone."""
+    shape = network.architecture if isinstance(network, NetworkSettings) else None
+    if measure.reversal and (shape is None or shape.kind != "residual"):
+        raise Impossible("reversal", "there is no time to go back in: expected network.architecture: residual")
     if not isinstance(network, NetworkSettings) or network.architecture is None:
         return
     if measure.fisher is not None and measure.fisher.bounds and not network.architecture.is_plain_chain:
@@ -182,7 +185,7 @@ class Resolver:
             )
         fisher = None if n is None else self._fisher(point, n)
         jacobian = None if m is None else JacobianSettings(m, point.get("jacobian_data") or "train")
-        return MeasureSettings(fisher, jacobian, point["dtype"])
+        return MeasureSettings(fisher, jacobian, point["dtype"], point["reversal"])
 
     def _fisher(self, point: Point, samples: int) -> FisherSettings:
         """As asked; "auto" counts as the dual until the network's shapes are known (`_decided`)."""

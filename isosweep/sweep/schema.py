@@ -344,6 +344,11 @@ class MeasureSection(Section):
     dtype: Annotated[tuple[Literal["float64", "float32"], ...], EXPAND] = Field(
         ("float64",), description="Floating type of the measurement, on every device."
     )
+    reversal: Annotated[tuple[Switch, ...], EXPAND] = Field(
+        (False,),
+        description="Of residual networks: the errors of going back in time through the blocks, in place of keeping or "
+        "recomputing their states (false if absent).",
+    )
 
 
 def _network_kind(raw: Any) -> str:
@@ -458,6 +463,7 @@ AXES: dict[tuple[str, ...], str] = {
     ("measure", "jacobian", "samples"): "jacobian_samples",
     ("measure", "jacobian", "data"): "jacobian_data",
     ("measure", "dtype"): "dtype",
+    ("measure", "reversal"): "reversal",
     **TRAIN_AXES,
     ("seeds",): "seed",
 }

@@ -197,11 +197,14 @@ class MeasureSettings:
     fisher: FisherSettings | None
     jacobian: JacobianSettings | None
     dtype: str = "float64"
+    reversal: bool = False
 
     def identity(self) -> dict[str, Any]:
         """All of it enters the run id."""
         fisher, jacobian = self.fisher, self.jacobian
+        later = {"reversal": True} if self.reversal else {}
         return {
+            **later,
             "dtype": self.dtype,
             "fisher": fisher and fisher.identity(),
             "jacobian": jacobian and jacobian.identity(),
@@ -271,6 +274,7 @@ class Run:
             "jacobian_samples": self.measure.jacobian and self.measure.jacobian.samples,
             "jacobian_data": self.measure.jacobian and self.measure.jacobian.data,
             "dtype": self.measure.dtype,
+            "reversal": self.measure.reversal,
             "seed": self.seed,
         }
         return row if self.train is None else row | self.train.columns
@@ -295,6 +299,8 @@ def to_json(run: Run) -> str:
         raw["measure"]["fisher"] = _without_defaults(run.measure.fisher)
     if run.measure.jacobian is not None:
         raw["measure"]["jacobian"] = _without_defaults(run.measure.jacobian)
+    if not run.measure.reversal:
+        del raw["measure"]["reversal"]
     if run.train is None:
         del raw["train"]
     return json.dumps(raw, sort_keys=True)
@@ -319,6 +325,7 @@ def from_json(text: str) -> Run:
             measure["fisher"] and FisherSettings(**measure["fisher"]),
             measure["jacobian"] and JacobianSettings(**measure["jacobian"]),
             measure["dtype"],
+            measure.get("reversal", False),
         ),
         raw["seed"],
         raw["id"],

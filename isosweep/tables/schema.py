@@ -111,6 +111,7 @@ RUNS = (
     Column("jacobian_data", _TEXT, "the split whose first samples they are: train or test"),
     *_TRAIN,
     Column("dtype", _TEXT, "floating type of the measurement"),
+    Column("reversal", pa.bool_(), "whether the errors of going back in time were measured"),
     Column("seed", _INT, "seed"),
     Column(
         "status",
@@ -160,6 +161,8 @@ RUNS = (
     *(Column(f"final_{name}_accuracy", _REAL, f"right answers on the {words} split") for name, words in _SPLITS),
     Column("smoothness_l0", _REAL, "L0 of the local smoothness |Δg|/|Δθ| ≈ L0 + L1·|g| along the training"),
     Column("smoothness_l1", _REAL, "L1 of that fit"),
+    Column("reversal_state_error", _REAL, "relative error of the first block's inputs as found by going back in time"),
+    Column("reversal_gradient_error", _REAL, "relative error of the gradient that is taken at such states"),
     Column("input_mean_square", _REAL, "mean of |x|²/N_0 over the Fisher's inputs"),
     Column("input_correlation", _REAL, "mean of x_i·x_j over distinct inputs, as a share of the mean of |x|²"),
     Column("theory_q_star", _REAL, "fixed point q* of the pre-activations' variance"),

@@ -169,6 +169,7 @@ OTHER: dict[str, tuple[Any, dict[str, Any]]] = {
     "kernel_samples": (4, training()),
     "smoothness_every": (4, training()),
     "dtype": ("float32", {}),
+    "reversal": (True, {"network__architecture": "residual"}),
     "seed": ([1], {}),
 }
 ELSEWHERE = {"module", "checkpoint", "widths"}  # need files: test_user_networks.py; see test_architectures.py
@@ -266,7 +267,7 @@ CHANGED: dict[type, dict[str, Any]] = {
         "data": "test",
     },
     JacobianSettings: {"samples": 3, "data": "test"},
-    MeasureSettings: {"fisher": None, "jacobian": None, "dtype": "float32"},
+    MeasureSettings: {"fisher": None, "jacobian": None, "dtype": "float32", "reversal": True},
     PointSettings: {"epochs": (2,), "steps": (), "hessian": None, "kernel": 5, "smoothness": 6},
     TrainSettings: {
         "epochs": 3,
