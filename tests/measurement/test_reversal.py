@@ -12,9 +12,7 @@ from isosweep.measurement.reversal import reversal_errors
 from isosweep.networks.residual import Residual, Scheme
 
 
-def network(
-    scale: float, step: float, steps: int, activation: type[nn.Module] = nn.Tanh, scheme: Scheme = "euler"
-) -> nn.Sequential:
+def network(scale: float, step: float, steps: int, scheme: Scheme = "euler") -> nn.Sequential:
     generator = torch.Generator().manual_seed(3)
     layers = [nn.Linear(9, 9, dtype=torch.float64) for _ in range(3)]
     with torch.no_grad():
