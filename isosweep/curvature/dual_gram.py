@@ -5,7 +5,7 @@ dense layer adds K^l_(ia),(jb) = (x_i^{l−1}·x_j^{l−1} + 1)(c^l_ia · c^l_jb
 own diagonal block. So J, of R × P entries, is never formed.
 
 A layer's Gram matrix is taken in the same visit that pulls its cotangents back: they are needed for both and dropped
-after. Extra memory: the activations, R·w for each of 2·`LAYER_GROUP` + 1 layers, and R².
+after. Extra memory: the activations, R·w for each layer of two groups (`layer_group`), and R².
 
 Operations: L·R²·w + 2(L − 1)·R·w² (ENGINE.md), all in matrix products on tiles that fit a core's cache, where the
 element-wise product with the samples' factor is added while they are there.
@@ -27,12 +27,19 @@ from isosweep.curvature.tiles import BLOCK_ROWS, GPU_BLOCK_ROWS, RowBlock, Tile,
 from isosweep.networks.residual import Fork, Join
 from isosweep.threads import Workers
 
-__all__ = ["LAYER_GROUP", "DualAccumulator", "LayerTerms", "layer_terms", "pull_back_all"]
+__all__ = ["DualAccumulator", "LayerTerms", "layer_group", "layer_terms", "pull_back_all"]
 
-# Layers whose cotangents are held together, so that a tile of the sum is read and written once for all of them.
-LAYER_GROUP = 2
+# Layers whose cotangents are held together, so that a tile of the sum is read and written once for all of them: as many
+# as `GROUP_BYTES` hold, within these limits. No bit of a result depends on it.
+FEWEST_LAYERS, MOST_LAYERS = 2, 16
+GROUP_BYTES = 192 * 2**20
 # With fewer samples than this, a broadcast over n × n blocks is slower than repeating the block.
 SMALL_SAMPLES = 16
+
+
+def layer_group(layer_bytes: int) -> int:
+    """How many layers, each of whose cotangents take so many bytes, are held together."""
+    return max(FEWEST_LAYERS, min(MOST_LAYERS, -(-GROUP_BYTES // max(1, layer_bytes))))
 
 
 @dataclass(frozen=True)
@@ -106,49 +113,130 @@ def pull_back_all(
 ) -> Iterator[tuple[int, Tensor]]:
     """The index of every stage with parameters, the last first, and the cotangents (k, n, out) at its outputs.
 
-    What is yielded stays valid: it is never written to again.
+    What is yielded stays valid: it is never written to again. No row of the cotangents depends on another, so a block
+    of rows goes through a group of layers at once, while it is in cache.
     """
     current = cotangents.contiguous()
     most = GPU_BLOCK_ROWS if cotangents.is_cuda else BLOCK_ROWS
     blocks = row_blocks(cotangents.shape[0], cotangents.shape[1], most)
+    walk = _Walk(current, [(block, []) for block in blocks], workers)
+    group: list[_Leg] = []
+    for leg in _legs(chain, trace, parameters):
+        if not leg.steps:
+            yield leg.index, current
+            continue
+        group.append(leg)
+        if _is_full([leg.bytes_of(current) for leg in group]):
+            yield from walk.through(group)
+            group = []
+    yield from walk.through(group)
+
+
+def _is_full(sizes: Sequence[int]) -> bool:
+    """Whether layers of so many bytes make a group."""
+    return len(sizes) >= MOST_LAYERS or (len(sizes) >= FEWEST_LAYERS and sum(sizes) >= GROUP_BYTES)
+
+
+@dataclass(frozen=True)
+class _Leg:
+    """The way back from one stage with parameters, or from the outputs, to the one before it.
+
+    Attributes:
+        index: of the stage where it ends.
+        steps: the stages on the way, with what they saved.
+        into: the step that writes to the tensor where the leg ends; all after it work in place. None if a branch comes
+            later: its result is copied.
+    """
+
+    index: int
+    steps: tuple[tuple[Stage, Tensor], ...]
+    into: int | None
+
+    def output(self, like: Tensor) -> Tensor:
+        """An empty tensor for the cotangents at its end."""
+        return like.new_empty(*like.shape[:2], *self.steps[-1][0].shape)
+
+    def bytes_of(self, like: Tensor) -> int:
+        """Of its output."""
+        return like.shape[0] * like.shape[1] * self.steps[-1][0].shape.numel() * like.element_size()
+
+
+def _legs(chain: Chain, trace: Trace, parameters: Parameters) -> Iterator[_Leg]:
+    """The legs, the last first; the first has no steps where the last stage has parameters."""
     counts = [stage.rule.parameter_count(stage.module, parameters) for stage in chain.stages]
     first = next(index for index, count in enumerate(counts) if count)
-    # Stages whose turn has come; a run of them is walked block by block, while the block is in cache.
-    run: list[tuple[Stage, Tensor]] = []
-    passing_by: list[Tensor] = []
+    steps: list[tuple[Stage, Tensor]] = []
     for index in range(len(chain.stages) - 1, first - 1, -1):
-        stage = chain.stages[index]
-        if run and (counts[index] or not stage.rule.in_place):
-            current = _pull_back(run, current, blocks, workers)
-            run = []
         if counts[index]:
-            yield index, current
+            yield _Leg(index, tuple(steps), _last_written(steps))
+            steps = []
+        steps.append((chain.stages[index], trace.saved[index]))
+
+
+def _is_branch(stage: Stage) -> bool:
+    return isinstance(stage.module, Fork | Join)
+
+
+def _last_written(steps: Sequence[tuple[Stage, Tensor]]) -> int | None:
+    """See `_Leg.into`."""
+    last, owned = None, False
+    for position, (stage, _) in enumerate(steps):
+        if _is_branch(stage):
+            last = None
+        elif not (stage.rule.in_place and owned):
+            last = position
+        owned = True
+    return last
+
+
+class _Walk:
+    """Blocks of cotangents on their way back, each with what passes by the open branches."""
+
+    def __init__(self, current: Tensor, blocks: list[tuple[RowBlock, list[Tensor]]], workers: Workers) -> None:
+        self._current, self._blocks, self._workers = current, blocks, workers
+
+    def through(self, legs: list[_Leg]) -> Iterator[tuple[int, Tensor]]:
+        """Along the legs: where each ends, and the cotangents there, in a tensor of its own."""
+        outputs = [leg.output(self._current) for leg in legs]
+        start = self._current
+
+        def task(item: tuple[RowBlock, list[Tensor]]) -> None:
+            block, aside = item
+            rows = (slice(block.first, block.last), slice(block.start, block.stop))
+            source = start[rows]
+            for leg, output in zip(legs, outputs, strict=True):
+                source = _along(leg, source, output[rows], rows[1], aside)
+
+        if legs:
+            self._workers.run(task, self._blocks)
+            self._current = outputs[-1]
+        yield from zip((leg.index for leg in legs), outputs, strict=True)
+
+
+def _along(leg: _Leg, source: Tensor, output: Tensor, samples: slice, aside: list[Tensor]) -> Tensor:
+    """A block's cotangents along a leg into `output`; `source` is left as it is."""
+    owned = False
+    for position, (stage, saved) in enumerate(leg.steps):
         if isinstance(stage.module, Join):
-            passing_by.append(stage.module.skip * current)
-            current = stage.module.branch * current
+            aside.append(stage.module.skip * source)
+            source = stage.module.branch * source
         elif isinstance(stage.module, Fork):
-            current = current + passing_by.pop()
+            source = source + aside.pop()
         else:
-            run.append((stage, trace.saved[index]))
-
-
-def _pull_back(run: list[tuple[Stage, Tensor]], cotangents: Tensor, blocks: list[RowBlock], workers: Workers) -> Tensor:
-    """Through the stages of a run, all but the first of which work in place, into a new tensor."""
-    out = cotangents.new_empty(*cotangents.shape[:2], *run[0][0].shape)
-
-    def task(block: RowBlock) -> None:
-        where = (slice(block.first, block.last), slice(block.start, block.stop))
-        source, target = cotangents[where], out[where]
-        for stage, saved in run:
-            stage.rule.pull_back(stage.module, saved[where[1]], source, target)
+            if position == leg.into:
+                target = output
+            elif stage.rule.in_place and owned:
+                target = source
+            else:
+                target = source.new_empty(*source.shape[:2], *stage.shape)
+            stage.rule.pull_back(stage.module, saved[samples], source, target)
             source = target
-
-    workers.run(task, blocks)
-    return out
+        owned = True
+    return source if leg.into is not None else output.copy_(source)
 
 
 class DualAccumulator:
-    """The dual matrix K, summed layer by layer.
+    """The dual matrix K, summed layer by layer, a group of layers at a time.
 
     Attributes:
         matrix: (R, R) with R = cotangents · samples, rows ordered (cotangent, sample). Only its lower triangle is
@@ -168,9 +256,9 @@ class DualAccumulator:
         self.matrix = cotangents.new_zeros(rows, rows)
 
     def add(self, layer: LayerTerms) -> None:
-        """Adds a layer's matrix; the work may wait until `LAYER_GROUP` terms are there."""
+        """Adds a layer's matrix; the work may wait until a group of layers is there."""
         self._pending.extend(layer.products)
-        if len(self._pending) >= LAYER_GROUP:
+        if _is_full([product.row.cotangents.nbytes for product in self._pending]):
             self._start_pending()
 
     def flush(self) -> None:
