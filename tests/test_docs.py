@@ -28,6 +28,8 @@ def test_the_readmes_sweep_file_is_the_shipped_one_and_works(command: Command) -
     ]
     assert shown == (ROOT / "sweeps" / "quickstart.yaml").read_text()
     for path in sorted((ROOT / "sweeps").glob("*.yaml")):
+        if path.stem.startswith("sokol-park"):
+            continue  # on images of one's own: tests/tuning/test_shipped_sweeps.py
         assert command.json("launch", path, "--local", "--dry-run")["runs"] > 0
 
 
