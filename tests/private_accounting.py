@@ -71,6 +71,7 @@ class PrivateAccounting:
             "AccountingStorageType": "accounting_storage/slurmdbd",
             "AccountingStorageHost": "127.0.0.1",
             "AccountingStoragePort": self.port,
+            "AccountingStorageEnforce": "associations,limits,qos",
         }
 
     def _start_database(self) -> None:

@@ -138,6 +138,7 @@ class PrivateSlurm:
     kill_wait       seconds between SIGTERM and SIGKILL
     min_job_age     seconds that a finished job stays known to squeue and scontrol
     settings        further lines of slurm.conf, by name; they win over those made here
+    hidden          a folder that nodes and their jobs see empty, as one that is not shared (root's right to mount)
     before_controller  called when munge runs and slurmctld does not yet: for a slurmdbd of one's own
     """
 
@@ -156,6 +157,7 @@ class PrivateSlurm:
         min_job_age: int = 300,
         settings: Mapping[str, str | int] | None = None,
         before_controller: Callable[[PrivateSlurm], None] | None = None,
+        hidden: Path | None = None,
     ) -> None:
         self.root = Path(root).resolve() if root is not None else None
         self.nodes = [f"n{i}" for i in range(1, nodes + 1)]
@@ -169,6 +171,7 @@ class PrivateSlurm:
         self.min_job_age = min_job_age
         self.settings = dict(settings or {})
         self.before_controller = before_controller
+        self.hidden = hidden
         self.ports: dict[str, int] = {}
         self._daemons: dict[str, Process] = {}
         self._handles: dict[str, subprocess.Popen[bytes]] = {}
@@ -626,7 +629,12 @@ class PrivateSlurm:
             raise self._failure(f"slurmctld does not listen after {timeout:g} s")
 
     def _start_slurmd(self, node: str) -> None:
-        self._spawn(node, ["slurmd", "-D", "-N", node, "-f", str(self.conf)])
+        words = ["slurmd", "-D", "-N", node, "-f", str(self.conf)]
+        if self.hidden is not None:
+            slurmd = _which("slurmd") or "slurmd"
+            mount = f"mount -t tmpfs none {shlex.quote(str(self.hidden))} && exec {shlex.join([slurmd, *words[1:]])}"
+            words = ["unshare", "--mount", "sh", "-c", mount]
+        self._spawn(node, words)
 
     def _spawn(self, name: str, command: Sequence[str]) -> None:
         """Start a daemon in the foreground, so that its pid is known, and in a session that no Ctrl-C reaches."""

@@ -192,6 +192,16 @@ def _run_here(launcher: Launcher, launch: Launch, runs: int, quiet: bool) -> Non
         message(f"isosweep: a worker stopped: {said}; launch again for the runs that are left")
 
 
+def _check_begun(launch: Launch, states: dict[str, RunState]) -> None:
+    """Refuse, with the cause, where none of the launch's jobs could begin: python or the store missing on the nodes."""
+    from isosweep.cluster.submit import SubmissionRefused
+    from isosweep.launching.reap import NEVER_BEGAN
+
+    causes = [states[run].why or "" for task in launch.tasks for run in task]
+    if causes and all(cause.startswith(NEVER_BEGAN) for cause in causes):
+        raise SubmissionRefused(f"{causes[0]} (isosweep doctor tries the node)")
+
+
 def _verdict(states: dict[str, RunState], quiet: bool) -> None:
     from collections import Counter
 
@@ -364,6 +374,8 @@ def carry_out(launcher: Launcher, *, wait: bool, json_: bool, quiet: bool) -> di
         states = seen.picture.states(ids)
     elif wait:
         states = wait_for(launcher.store, launcher.sweep, quiet=quiet)
+        if launch is not None:
+            _check_begun(launch, states)
     if states is not None:
         _verdict(states, quiet)
     if json_:

@@ -21,9 +21,11 @@ from isosweep.store.owner import LocalOwner, this_process
 from isosweep.store.status import OpenTask, Picture, look
 from isosweep.store.store import Store
 
-__all__ = ["Dead", "give_up", "grace_seconds", "position", "reap", "survey", "why_dead"]
+__all__ = ["NEVER_BEGAN", "Dead", "give_up", "grace_seconds", "position", "reap", "survey", "why_dead"]
 
 _GRACE = 600.0
+# How a cause begins where the job failed before it could claim the task: python or the store missing on the node.
+NEVER_BEGAN = "its job ended before any run could begin"
 # A run that was in hand so often when its task died of nobody knows what, the node's failure or a kill, has failed.
 _DEATHS = 3
 # What a job's last state makes of the run it had in hand.
@@ -142,7 +144,7 @@ def _of_its_job(store: Store, task: OpenTask, ended: Queued) -> Dead:
         return Dead(task, f"its launcher did not live to complete the submission of job {ended.job}")
     if task.entry is None and ended.state in ("FAILED", "COMPLETED", "TIMEOUT", "OUT_OF_MEMORY"):
         said = last_words(store, task, ended.job)
-        return Dead(task, f"its job ended before any run could begin: {said or why}", "failed", "failed")
+        return Dead(task, f"{NEVER_BEGAN}: {said or why}", "failed", "failed")
     return Dead(task, why, _OUTCOMES.get(ended.state, "lost"))
 
 

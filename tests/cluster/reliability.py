@@ -1,8 +1,8 @@
 """The table of docs/reliability.md, out of the marks of the fault tests and how they ended.
 
-    ISOSWEEP_WRITE_RELIABILITY=results.json python -m pytest tests/cluster/test_faults.py tests/cluster/test_accounting.py
+    ISOSWEEP_WRITE_RELIABILITY=results.json python -m pytest -m slurm tests/cluster/test_{faults,accounting}.py
 
-(with ``-m slurm``, so that the slow ones are run too) writes it. What is in results.json already counts for tests that
+writes it. What is in results.json already counts for tests that
 are not run again. A test holds the committed page to the fault tests there are.
 """
 

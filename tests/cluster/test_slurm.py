@@ -74,17 +74,6 @@ def test_arrays_are_split_at_the_clusters_limit(on_slurm: Command) -> None:
     assert len({e.owner["job"] for e in entries.values()}) == 4
 
 
-@pytest.mark.parametrize(
-    ("option", "said"),
-    [("partition=nowhere", "partition"), ("gres=unobtainium:1", "gres"), ("no-such-option=1", "no-such-option")],
-)
-def test_a_refused_submission_says_why_and_holds_nothing(on_slurm: Command, option: str, said: str) -> None:
-    refused = on_slurm.run("launch", "tiny.yaml", "--profile", "profile.toml", "--sbatch", option, check=5)
-    assert said in refused.stderr.lower()
-    assert counts(on_slurm, "tiny.yaml").keys() <= {"lost", "missing"}
-    assert on_slurm.json("launch", "tiny.yaml", "--profile", "profile.toml", "--dry-run")["runs"] == 4
-
-
 @pytest.mark.parametrize("how", ["requeue", "preemption"])
 def test_a_requeued_job_goes_on_with_its_task(on_slurm: Command, slurm: PrivateSlurm, how: str) -> None:
     on_slurm.write("both.yaml", TROUBLED.replace("[fine, raises, dies]", "[fine, sleeps]").replace("troubled", "both"))
