@@ -119,12 +119,15 @@ def _check_manifold(
         )
     if manifold != "stiefel" or not isinstance(network, NetworkSettings):
         return  # what a network of one's own has is seen when it is built
-    if network.width > data.inputs:
-        raise Impossible(
-            "manifold",
-            f"stiefel asks for orthonormal rows, and layer 1 has {network.width} rows of {data.inputs} columns: "
-            f"expected a width of at most {data.inputs}, or oblique",
-        )
+    shape = network.architecture
+    widths = (shape.widths if shape is not None else None) or (network.width,) * network.depth
+    for layer, (columns, rows) in enumerate(pairwise((data.inputs, *widths)), start=1):
+        if rows > columns:
+            raise Impossible(
+                "manifold",
+                f"stiefel asks for orthonormal rows, and layer {layer} has {rows} rows of {columns} columns: "
+                f"expected a width of at most {columns}, or oblique",
+            )
     if network.init not in (None, "orthogonal"):
         raise Impossible(
             "manifold", f"stiefel starts from orthonormal rows: expected init: orthogonal, not {network.init}"

@@ -232,6 +232,19 @@ def test_blended_coarse_gradients(tmp_path: Path, share: float) -> None:
     assert measured.training[-1].values["train_loss"] == pytest.approx(loss, rel=1e-10)
 
 
+def test_every_width_must_suit_the_manifold(tmp_path: Path) -> None:
+    train = "epochs: 1, batch: 8, optimizer: riemannian_sgd, manifold: stiefel, learning_rate: 0.1"
+    text = (
+        BASE.replace("depth: 3, width: 8", "widths: {more}")
+        .replace("1.2{more}", "1.2")
+        .replace("gaussian", "orthogonal")
+    )
+    text += "train: {{" + train + "}}\n"
+    assert len(load(tmp_path, "[9, 7, 7]", text=text).runs()) == 1
+    with pytest.raises(SpecError, match="layer 3 has 8 rows of 7 columns"):
+        load(tmp_path, "[9, 7, 8]", text=text).runs()
+
+
 @pytest.mark.parametrize(
     ("more", "train", "message"),
     [
