@@ -1,8 +1,9 @@
 """Fisher information under a categorical likelihood, in the wide limit: the (nC × nC) matrix of Karakida, Akaho &
 Amari.
 
-Its blocks are (αM/n)[κ_2 Q_iᵀQ_j + δ_ij(κ_1 − κ_2) Q_iᵀQ_i] with Q_iᵀQ_i = diag(p_i) − p_ip_iᵀ. The softmax outputs p_i
-are those of the network, if given; else those of logits drawn from their Gaussian law, averaged over a few seeded
+Its blocks are (αM/n)[κ_2 Q_iQ_jᵀ + δ_ij(κ_1 − κ_2) Q_iQ_iᵀ] with Q_iᵀQ_i = H_i = diag(p_i) − p_ip_iᵀ: for κ_1 = κ_2 its
+eigenvalues are those of the mean of the H_i. (The transposes matter: these Q_i are not symmetric.) The softmax outputs
+p_i are those of the network, if given; else those of logits drawn from their Gaussian law, averaged over a few seeded
 draws.
 """
 
@@ -71,12 +72,12 @@ def softmax_spectrum(p: Array, kappa_1: float, kappa_2: float, alpha_width: floa
     """
     n, c = p.shape
     q = _roots(p)
-    stacked = q.transpose(1, 0, 2).reshape(c, n * c)
-    # Q is laid out so that block (i, j) is Q_iᵀQ_j; the layer sums multiply H-weighted products of Jacobians.
-    matrix = kappa_2 * stacked.T @ stacked
+    stacked = q.reshape(n * c, c)
+    # F = (1/n) Σ J_iᵀQ_iᵀQ_iJ_i has the dual blocks Q_iJ_iJ_jᵀQ_jᵀ, and J_iJ_jᵀ is a multiple of the identity
+    matrix = kappa_2 * stacked @ stacked.T
     for i in range(n):
         block = slice(i * c, (i + 1) * c)
-        matrix[block, block] += (kappa_1 - kappa_2) * q[i].T @ q[i]
+        matrix[block, block] += (kappa_1 - kappa_2) * q[i] @ q[i].T
     result: Array = np.linalg.eigvalsh(matrix)[::-1] * (alpha_width / n)
     return result
 
@@ -91,21 +92,25 @@ def softmax_lambda_max(p: Array, kappa_1: float, kappa_2: float, alpha_width: fl
 
 
 def _lambda_max(p: Array, kappa_1: float, kappa_2: float) -> Array:
-    """(draws) largest eigenvalues of κ_2 AᵀA + (κ_1 − κ_2) blockdiag(H_i) for p of shape (draws, n, C).
+    """(draws) largest eigenvalues of κ_2 AᵀA + (κ_1 − κ_2) blockdiag(Q_iQ_iᵀ) for p of shape (draws, n, C).
 
-    A = (Q_1 … Q_n) has C rows. All draws take their steps together; a fixed start makes the result deterministic.
+    A = (Q_1ᵀ … Q_nᵀ) has C rows. All draws take their steps together; a fixed start makes the result deterministic.
     """
     draws, n, c = p.shape
     root = np.sqrt(p)
-    # A v = Σ_i Q_i v_i with Q_i = diag(√p_i) − √p_i p_iᵀ, and Aᵀ w likewise, without the matrices
+    # A v = Σ_i Q_iᵀ v_i with Q_i = diag(√p_i) − √p_i p_iᵀ, and (Aᵀ w)_i = Q_i w, without the matrices
 
-    def forwards(v: Array) -> Array:
-        result: Array = (root * (v - (p * v).sum(-1, keepdims=True))).sum(1)
+    def transposed(v: Array) -> Array:
+        weighted = root * v
+        result: Array = weighted - p * weighted.sum(-1, keepdims=True)
+        return result
+
+    def straight(w: Array) -> Array:
+        result: Array = root * (w - (p * w).sum(-1, keepdims=True))
         return result
 
     def backwards(w: Array) -> Array:
-        result: Array = root * w[:, None] - p * (root * w[:, None]).sum(-1, keepdims=True)
-        return result
+        return straight(w[:, None])
 
     # A start in the span of A's rows, where the outliers are, tilted so that no symmetry hides one.
     v = backwards(np.broadcast_to(np.cos(1.0 + np.arange(c)), (draws, c)))
@@ -118,8 +123,8 @@ def _lambda_max(p: Array, kappa_1: float, kappa_2: float) -> Array:
     for k in range(steps):
         basis[:, k] = v
         blocks = v.reshape(draws, n, c)
-        weighted = p * blocks - p * (p * blocks).sum(-1, keepdims=True)
-        w = (kappa_2 * backwards(forwards(blocks)) + (kappa_1 - kappa_2) * weighted).reshape(draws, n * c)
+        own = transposed(blocks)
+        w = (kappa_2 * backwards(own.sum(1)) + (kappa_1 - kappa_2) * straight(own)).reshape(draws, n * c)
         small[:, k, k] = (v * w).sum(1)
         largest = np.maximum(largest, np.abs(small[:, k, k]))
         known = basis[:, : k + 1]
@@ -164,7 +169,7 @@ class ExpectedSoftmax:
 def expected_softmax(
     own: float, pair: float, variance: float, covariance: float, samples: int, outputs: int
 ) -> ExpectedSoftmax:
-    """λ_max of (1/n)[pair Q_iᵀQ_j + δ_ij (own − pair) Q_iᵀQ_i] for logits that are drawn.
+    """λ_max of (1/n)[pair Q_iQ_jᵀ + δ_ij (own − pair) Q_iQ_iᵀ] for logits that are drawn.
 
     It depends on the few logits that all samples share: many draws of some samples serve better than few of all. With
     m of n samples the diagonal's share is pair + (m/n)(own − pair).

@@ -95,7 +95,7 @@ def test_kernels_and_softmax_against_a_network() -> None:
     p = np.exp(logits - logits.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)
     root = np.sqrt(p)[:, :, None] * np.eye(outputs) - np.sqrt(p)[:, :, None] * p[:, None, :]
-    weighted = np.einsum("iba,ibjc,jcd->iajd", root, dual.reshape(samples, outputs, samples, outputs), root).reshape(
+    weighted = np.einsum("iab,ibjc,jdc->iajd", root, dual.reshape(samples, outputs, samples, outputs), root).reshape(
         dual.shape
     )
     spectrum = softmax_spectrum(p, law.kappa_1, law.kappa_2, law.alpha * 600)
@@ -140,6 +140,17 @@ def test_softmax_of_drawn_logits() -> None:
     assert found == again
     assert 0 < found.mean < found.lambda_max
     assert found.spread < found.lambda_max
+
+
+def test_the_softmax_spectrum_of_one_kernel_is_that_of_the_mean_hessian() -> None:
+    """Where all inputs have the same gradients F is a multiple of the mean of H_i = diag(p_i) − p_ip_iᵀ."""
+    p = drawn_probabilities(1.5, 0.7, 20, 6)[0]
+    hessian = np.mean([np.diag(row) - np.outer(row, row) for row in p], 0)
+    expected = np.linalg.eigvalsh(hessian)[::-1] * 3.0
+    found = softmax_spectrum(p, 1.0, 1.0, 3.0)
+    np.testing.assert_allclose(found[:6], expected, atol=1e-12)
+    np.testing.assert_allclose(found[6:], 0, atol=1e-12)
+    assert softmax_lambda_max(p, 1.0, 1.0, 3.0) == pytest.approx(expected[0], rel=1e-10)
 
 
 @pytest.mark.parametrize("variance", [0.0, 1e-12, 1e-3, 1.0, 100.0])
