@@ -3,8 +3,8 @@
     python benchmarks/curvature_layers.py
     python benchmarks/curvature_layers.py --quick
 
-Core-seconds of a layer: those of a network of 24 such layers less those of 8, by 16. Memory of a layer likewise, from the
-peak above the network. Depth 10,000: a residual network by Euler steps, in a process of its own, its whole peak.
+Core-seconds of a layer: those of a network of 24 such layers less those of 8, by 16. Memory of a layer likewise, from
+the peak above the network. Depth 10,000: a residual network by Euler steps, in a process of its own, its whole peak.
 """
 
 from __future__ import annotations
