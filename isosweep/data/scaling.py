@@ -10,7 +10,7 @@ from isosweep.sweep.settings import DataSettings
 
 from .catalogue import CATALOGUE
 
-__all__ = ["Scaling", "fit_scaling"]
+__all__ = ["Scaling", "scale_training_split"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Scaling:
     factor: float | None
 
     def apply(self, inputs: np.ndarray) -> np.ndarray:
-        """`inputs` (samples, N_0) scaled: in place, since a large set is not to be held twice."""
+        """`inputs` (samples, N_0) scaled, in place."""
         if self.mean is not None and self.std is not None:
             by_channel = inputs.reshape(len(inputs), len(self.mean), -1)
             by_channel -= self.mean
@@ -43,10 +43,12 @@ def _channels(name: str) -> int:
     return 1 if shape is None else shape[0]
 
 
-def fit_scaling(data: DataSettings, inputs: np.ndarray) -> Scaling:
-    """What brings the training split `inputs`, (samples, N_0) float64 and not changed, to what `data` asks for.
+def scale_training_split(data: DataSettings, inputs: np.ndarray) -> Scaling:
+    """Bring the training split `inputs`, (samples, N_0) float64, to what `data` asks for, in place: a large set is not
+    to be held twice.
 
-    The statistics are the training split's alone; other splits get the same `Scaling`.
+    Returns:
+        What was done, for the other splits: the statistics are the training split's alone.
 
     Raises:
         ValueError: a channel that is the same everywhere cannot be standardised, nor can inputs that are all 0 be
@@ -64,13 +66,15 @@ def fit_scaling(data: DataSettings, inputs: np.ndarray) -> Scaling:
                 f"channel {int(np.argmax(same))} of the training split of {data.name} is the same everywhere: "
                 "it cannot be standardised"
             )
+        Scaling(mean, std, None).apply(inputs)
     if data.mean_square is None:
         return Scaling(mean, std, None)
     # math.fsum-like exactness is not needed, a fixed order is: numpy's pairwise sum over a C-ordered array is one
-    shown = inputs if mean is None else Scaling(mean, std, None).apply(inputs.copy())
-    mean_square = float(np.mean(shown**2))
+    mean_square = float(np.mean(inputs**2))
     if not mean_square > 0:
         raise ValueError(
             f"every input of the split of {data.name} is 0: it cannot be scaled to mean |x|²/N_0 = {data.mean_square}"
         )
-    return Scaling(mean, std, float(np.sqrt(data.mean_square / mean_square)))
+    factor = float(np.sqrt(data.mean_square / mean_square))
+    inputs *= factor
+    return Scaling(mean, std, factor)

@@ -14,7 +14,7 @@ from isosweep.draws import generator
 from isosweep.sweep.settings import DataSettings
 
 from .catalogue import CATALOGUE
-from .scaling import Scaling, fit_scaling
+from .scaling import Scaling, scale_training_split
 from .whole_set import Pool, pool
 
 __all__ = ["Split", "Splits", "load_splits"]
@@ -52,12 +52,12 @@ def load_splits(data: DataSettings, seed: int) -> Splits:
         ValueError: more samples than there are, a label outside 0..C−1, or inputs that cannot be scaled.
     """
     raw = _gaussian(data, seed) if data.name == "gaussian" else _drawn(data, seed)
-    scaling = fit_scaling(data, raw["train"][0])
+    scaling = scale_training_split(data, raw["train"][0])
     ready = {}
     for name, (inputs, labels) in raw.items():
         if labels.min() < 0 or labels.max() >= data.classes:
             raise ValueError(f"{data.name} has a label outside 0..{data.classes - 1}: {labels.min()}..{labels.max()}")
-        ready[name] = Split(np.ascontiguousarray(scaling.apply(inputs)), labels.astype(np.int64))
+        ready[name] = Split(inputs if name == "train" else scaling.apply(inputs), labels.astype(np.int64))
     return Splits(ready["train"], ready.get("validation"), ready.get("test"), scaling)
 
 
@@ -104,7 +104,8 @@ def _drawn(data: DataSettings, seed: int) -> _Raw:
 
 
 def _taken(source: Pool, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return source.images[indices] / source.unit, source.labels[indices]
+    """The caller's own copies, the images in rows one after the other."""
+    return np.ascontiguousarray(source.images[indices] / source.unit), source.labels[indices]
 
 
 def _check_sizes(data: DataSettings, found: dict[str, int]) -> None:
