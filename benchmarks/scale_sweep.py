@@ -76,12 +76,13 @@ def frozen(folder: Path) -> str:
 
 @dataclass
 class Timed:
-    """A command that was timed: wall and processor seconds, peak memory in bytes, and what it printed."""
+    """A command that was timed: wall and processor seconds, peak memory in bytes, and what it printed and said."""
 
     wall: float
     processor: float
     memory: int
     out: str
+    messages: str
 
 
 def timed(arguments: list[str], folder: Path, **environment: str) -> Timed:
@@ -101,11 +102,11 @@ def timed(arguments: list[str], folder: Path, **environment: str) -> Timed:
         check=False,
     )
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode not in (0, 4):
+    if done.returncode not in (0, 3, 4):
         raise SystemExit(f"isosweep {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
     peak = int(next(line.split()[1] for line in done.stderr.splitlines() if line.startswith("peak ")))
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Timed(wall, processor, peak, done.stdout)
+    return Timed(wall, processor, peak, done.stdout, done.stderr)
 
 
 def load(path: Path) -> Sweep:
