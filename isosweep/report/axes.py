@@ -133,7 +133,11 @@ def roles(tables: Tables) -> Roles:
         numbers.remove("gain")
     across = _first(_ACROSS, numbers)
     up = _first(_UP, numbers)
-    rest = [name for name in numbers if name not in (across, up)]
+    # A number that a word tells (a learning rate for each manifold) is no axis of its own.
+    words = [name for name in varying if name not in numbers and name != "seed"]
+    rest = [
+        name for name in numbers if name not in (across, up) and not any(_follows(runs, name, word) for word in words)
+    ]
     if across is None and rest:
         across = rest.pop(0)
     if up is None and rest:

@@ -166,3 +166,21 @@ def test_an_activation_has_a_panel_of_its_own_where_the_gain_tells_it() -> None:
         runs, sweep = frame, axes
 
     assert roles(Given()).panels == ("activation", "init")  # type: ignore[arg-type]
+
+
+def test_learning_rates_that_the_manifold_tells_are_no_axis() -> None:
+    rates = {"euclidean": 1e-3, "stiefel": 1e-2}
+    frame = pd.DataFrame(
+        [
+            {"q_star": q, "gain": 1 + q, "bias_std": q / 10, "manifold": manifold, "learning_rate": rate, "seed": 0}
+            for manifold, rate in rates.items()
+            for q in (1e-4, 1e-2)
+        ]
+    )
+
+    class Given:
+        runs = frame.assign(activation="tanh", init="orthogonal", depth=6, width=16)
+        sweep = {"axes": ["q_star", "manifold", "learning_rate"]}  # noqa: RUF012
+
+    found = roles(Given())  # type: ignore[arg-type]
+    assert (found.across, found.up, found.panels) == ("q_star", "depth", ("manifold",))

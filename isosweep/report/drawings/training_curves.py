@@ -91,11 +91,18 @@ ALONG_TRAINING = (
         (("orthogonality_error", "largest of the layers"),),
     ),
     AlongTraining(
-        "kernel_along_training",
+        "kernel_drift_along_training",
         "Drift of the tangent kernel",
-        "‖K_t − K_0‖ / ‖K_0‖, or alignment",
-        "how far the tangent kernel has moved from its start, and its alignment with the labels",
-        (("kernel_drift", "drift ‖K_t − K_0‖/‖K_0‖"), ("kernel_alignment", "alignment with the labels")),
+        "‖K_t − K_0‖ / ‖K_0‖",
+        "how far the tangent kernel has moved from its start",
+        (("kernel_drift", "drift"),),
+    ),
+    AlongTraining(
+        "kernel_alignment_along_training",
+        "Alignment of the tangent kernel with the labels",
+        "alignment",
+        "the alignment of the tangent kernel with the labels",
+        (("kernel_alignment", "alignment"),),
         logarithmic=False,
     ),
 )
