@@ -9,6 +9,7 @@ import random
 import re
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -121,6 +122,13 @@ _restore: Callable[[], None] = lambda: None  # noqa: E731
 _NAMED = re.compile(r"(\S+) does not have a deterministic implementation")
 
 
+def _used_at(error: BaseException) -> str:
+    """Where the operation was called: the innermost line that is not torch's own."""
+    own = os.path.dirname(torch.__file__)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(own)]
+    return f" in {os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}" if frames else ""
+
+
 @contextmanager
 def deterministic(seed: int | None = None) -> Iterator[None]:
     """Inside, an operation without a deterministic version raises and names itself; no TF32, bfloat16 or autotuning.
@@ -156,7 +164,7 @@ def deterministic(seed: int | None = None) -> Iterator[None]:
             raise
         raise NondeterministicOperation(
             f"{named[1]} does not have a deterministic implementation in torch {torch.__version__}: two runs of it may "
-            "differ; use another operation"
+            f"differ; use another operation{_used_at(error)}"
         ).with_traceback(error.__traceback__) from error
     finally:
         with GLOBAL_GENERATORS, _lock:

@@ -64,6 +64,12 @@ def _in_precision(result: Result, dtype: str) -> Result:
     return dataclasses.replace(result, run=dataclasses.replace(run, id=run_id(run)))
 
 
+def _coarsest(run: Run) -> str:
+    """The coarsest floating type that the run computes in: training has one of its own."""
+    types = [run.measure.dtype, *([run.train.dtype] if run.train is not None else [])]
+    return max(types, key=lambda dtype: UNIT_ROUNDOFF[dtype])
+
+
 def _nudged(computer: Computer, result: Result, dtype: str) -> list[Result]:
     """The run with its weights moved by arithmetic in `dtype`, to be computed in float64."""
     base, modules = _in_precision(result, "float64"), computer.origin.modules(result)
@@ -122,7 +128,7 @@ def across(computer: Computer, results: Sequence[Result], words: Sequence[str]) 
 
 
 def _across_devices(computer: Computer, results: Sequence[Result], words: Sequence[str]) -> list[Compared]:
-    moved = [_nudged(computer, result, result.run.measure.dtype) for result in results]
+    moved = [_nudged(computer, result, _coarsest(result.run)) for result in results]
     first = computer.compute([*results, *(m for nudges in moved for m in nudges)], words[0], device=words[0])
     second = computer.compute(results, words[1], device=words[1])
     return [
@@ -131,7 +137,7 @@ def _across_devices(computer: Computer, results: Sequence[Result], words: Sequen
             first[result.run.id],
             second[result.run.id],
             [first[m.run.id] for m in nudges],
-            [UNIT_ROUNDOFF[result.run.measure.dtype]],
+            [UNIT_ROUNDOFF[_coarsest(result.run)]],
             words,
         )
         for result, nudges in zip(results, moved, strict=True)
@@ -144,7 +150,7 @@ def tolerated(computer: Computer, pairs: Sequence[tuple[Result, Result]]) -> dic
     Args:
         pairs: each run's recorded result and the one computed here.
     """
-    moved = {now.run.id: _nudged(computer, now, now.run.measure.dtype) for _, now in pairs}
+    moved = {now.run.id: _nudged(computer, now, _coarsest(now.run)) for _, now in pairs}
     found = computer.compute([m for nudges in moved.values() for m in nudges], "nudged")
     return {
         recorded.run.id: _judged(
@@ -152,7 +158,7 @@ def tolerated(computer: Computer, pairs: Sequence[tuple[Result, Result]]) -> dic
             now,
             recorded,
             [found[m.run.id] for m in moved[now.run.id]],
-            [UNIT_ROUNDOFF[recorded.run.measure.dtype]],
+            [UNIT_ROUNDOFF[_coarsest(recorded.run)]],
             ("this environment", "the record's"),
         )
         for recorded, now in pairs

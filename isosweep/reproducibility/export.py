@@ -22,7 +22,7 @@ def export_run(
     """Write a run at initialisation into a folder: the same bits that it measures.
 
     - ``weights.safetensors``: the network's parameters and buffers by their names in `torch.nn.Sequential`, in the
-      run's dtype; a weight is (outputs, inputs).
+      run's dtype, or in its training's, which rounds them first; a weight is (outputs, inputs).
     - ``data.safetensors``: `inputs` (n, N_0), already scaled, and `labels` (n,); the Fisher is averaged over all, the
       Jacobian is taken at the first m.
     - ``settings.json``: the settings in full and by their columns' names, the layers in order, and what is recorded of
@@ -39,6 +39,7 @@ def export_run(
         MissingData, UserNetworkError: see `isosweep.realize`.
         OSError: the folder cannot be written; each file is whole or as it was.
     """
+    import torch
     from safetensors.torch import save
 
     from isosweep import __version__
@@ -47,6 +48,8 @@ def export_run(
 
     with deterministic(run.seed):
         network, inputs, labels = realize(run, "cpu", folder=modules)
+        if run.train is not None:
+            network = network.to(getattr(torch, run.train.dtype))
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     layers = [
         {"name": name, "type": type(module).__name__, "module": repr(module)}
