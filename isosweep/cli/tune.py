@@ -65,12 +65,16 @@ def _settle(launcher: Launcher, quiet: bool) -> dict[str, RunState]:
     from collections import Counter
 
     from .launch import carry_out
+    from .watch import wait_for
 
     states = launcher.propose().states
     if any(state.status not in ("done", "diverged") for state in states.values()):
         found = carry_out(launcher, wait=True, json_=False, quiet=quiet)
         assert found is not None, "who waits is told the states"
         states = found
+        if any(state.status in ("pending", "running") for state in states.values()):
+            # in the hands of another launch: of another search, say, that asks the same
+            states = wait_for(launcher.store, launcher.sweep, quiet=quiet)
     left = {run: state for run, state in states.items() if state.status not in ("done", "diverged")}
     if left:
         first, how = next(iter(left)), counts(Counter(state.status for state in left.values()))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
 
 import pytest
 from conftest import Command
+from private_slurm import PrivateSlurm
 
-from isosweep.store.records import list_records
+from isosweep.store.records import list_records, read_record
 from isosweep.store.store import Store
 from isosweep.sweep import load
 
@@ -119,3 +121,39 @@ def test_wrong_usage_is_told_before_anything_is_done(tune: Command, words: tuple
     done = tune.run("tune", *words, check=2)
     assert said in done.stderr
     assert not (tune.folder / "isosweep-store" / "records").exists()
+
+
+PROFILE = """\
+device = "cpu"
+[sbatch]
+time = "00:10:00"
+cpus-per-task = 1
+"""
+
+
+@pytest.mark.slurm
+def test_on_a_cluster_trials_are_jobs_and_find_what_is_found_here(tune: Command, slurm: PrivateSlurm) -> None:
+    tune.write("profile.toml", PROFILE)
+    tune.environment |= {"SLURM_CONF": str(slurm.conf), "PATH": slurm.env()["PATH"]}
+    few = ("--set", "tune.trials=2", "--set", "tune.batch=2", "--set", "seeds=1")
+    there = tune.json("tune", "searched.yaml", "--profile", "profile.toml", *few)
+    records = [read_record(path).to_pylist()[0] for path in (tune.folder / "isosweep-store").rglob("*.arrow")]
+    assert len(records) == 2
+    assert all(json.loads(record["provenance"])["slurm_job"] for record in records)
+    here = tune.json("tune", "searched.yaml", "--local", "--store", "here", "--out", "here.yaml", *few)
+    assert there["trials"] == here["trials"]
+
+
+def test_a_run_that_fails_ends_the_search_with_its_name(tune: Command) -> None:
+    tune.write(
+        "mine.py",
+        "import torch\n\ndef build(inputs, classes):\n    raise ArithmeticError('planted')\n",
+    )
+    done = tune.run(
+        *("tune", "searched.yaml", "--local", "--workers", "1", "--set", "tune.trials=1", "--set", "seeds=1"),
+        *("--set", "network={module: 'mine:build'}"),
+        check=3,
+    )
+    assert "1 run of this batch of trials did not end (1 failed)" in done.stderr
+    assert "isosweep logs " in done.stderr
+    assert not (tune.folder / "searched-tuned.yaml").exists()
