@@ -30,11 +30,12 @@ def with_found_values(search: Search, best: Trial) -> str:
     )
     grids = document.get("grids") or []
     targets = [document, *grids] if search.grid is None else [grids[search.grid]]
+    noted: set[int] = set()
     for name, value in best.values.items():
         path = search.ranges[name].path
-        holders = [target for target in targets if _stands(target, path)] or targets[:1]
-        for holder in holders:
-            _set(holder, path, value, note)
+        for holder in [target for target in targets if _stands(target, path)] or targets[:1]:
+            _set(holder, path, value, None if id(holder) in noted else note)
+            noted.add(id(holder))
     stream = io.StringIO()
     yaml.dump(document, stream)
     # the directive that says which YAML it is: the file had none, or has it already
@@ -49,12 +50,12 @@ def _stands(node: Any, path: tuple[str, ...]) -> bool:
     return True
 
 
-def _set(node: Any, path: tuple[str, ...], value: float, note: str) -> None:
+def _set(node: Any, path: tuple[str, ...], value: float, note: str | None) -> None:
     for part in path[:-1]:
         if part not in node:
             node[part] = {}
         node = node[part]
     node[path[-1]] = value
-    fits = getattr(node, "fa", None) is None or not node.fa.flow_style()
-    if fits and hasattr(node, "yaml_add_eol_comment"):
+    # a comment would tear {a section, in one line}
+    if note is not None and hasattr(node, "fa") and not node.fa.flow_style():
         node.yaml_add_eol_comment(note, path[-1])

@@ -280,3 +280,16 @@ def test_values_of_a_grid_go_into_that_grid(tmp_path: Path) -> None:
     last = tmp_path / "last.yaml"
     last.write_text(found(again, {"learning_rate": 0.2}, grid=0))
     assert sorted({r.train.learning_rate for r in load(last).runs()}) == [0.004, 0.2]
+
+
+def test_one_comment_for_all_and_none_inside_a_line(tmp_path: Path) -> None:
+    spec = written(tmp_path, SPEC + GRIDS)
+    text = found(spec, {"learning_rate": 0.004, "learning_rate_manifold": 0.5}, grid=1)
+    assert text.count("found by isosweep tune") == 1
+    flow = written(tmp_path, SPEC.replace("network: {", "network: {gain: 1.5, ").replace(", gain: 1.0", ""))
+    search = read_search(flow, ["tune.ranges={gain: [0.5, 2]}"])
+    text = with_found_values(search, Trial(0, {"gain": 1.25}, 0.5))
+    assert "network: {gain: 1.25, depth: 2" in text
+    again = tmp_path / "again.yaml"
+    again.write_text(text)
+    assert load(again).runs()[0].network.gain == 1.25
