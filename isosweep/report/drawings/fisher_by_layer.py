@@ -65,7 +65,7 @@ def fisher_by_layer(cells: Cells, by_cell: dict[str, list[NetworkSpectra]]) -> D
     frame = pd.DataFrame(rows, columns=["panel", "line", "seed", "layer", "block", "log10"])
     low, high = fences(frame["log10"], least=_FEWEST_DECADES / 3)
     far = int(((frame["log10"] < low) | (frame["log10"] > high)).sum())
-    drawn = frame.assign(drawn=frame["log10"].clip(low, high))
+    drawn = frame.assign(drawn=frame["log10"].where((frame["log10"] >= low) & (frame["log10"] <= high)))
     title = axis_title(across) if across else None
     order = sorted(set(frame["line"]), key=lambda word: (_number(word), word))
     chart = (
@@ -102,7 +102,7 @@ def fisher_by_layer(cells: Cells, by_cell: dict[str, list[NetworkSpectra]]) -> D
         "averaged."
     )
     if far:
-        caption += f" {plural(far, 'value is', 'values are')} so far off that they stand at the edge."
+        caption += f" {plural(far, 'value is', 'values are')} far off, outside the axis; the numbers have them."
     if lost:
         caption += f" {plural(lost, 'value')} of 0 cannot stand on the axis."
     if across is not None and kept and len(kept) < cells.runs[across].nunique():

@@ -199,7 +199,7 @@ def _caption(total: int, shown: int, found: Correlation | None, far: int, far_ac
         sentences.append(f"{runs} so far off in λ_max that {'it stands' if far == 1 else 'they stand'} at the edge.")
     if far_across:
         runs = "1 run is" if far_across == 1 else f"{far_across} runs are"
-        sentences.append(f"{runs} so far off in σ²_max that {'it stands' if far_across == 1 else 'they stand'} there.")
+        sentences.append(f"{runs} as far off in σ²_max.")
     if shown < total:
         sentences.append(f"The page draws {shown:,} of the points, chosen by run id; the correlation is of all.")
     return " ".join(sentences)
