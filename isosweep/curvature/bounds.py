@@ -6,11 +6,13 @@ the norm of the off-diagonal block (α, β) is √λ_max(K_α K_β).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from isosweep.curvature.block_norms import block_norms
 from isosweep.curvature.chain import Chain, chain_of
 from isosweep.curvature.dual_gram import pull_back_all
 from isosweep.curvature.errors import CurvatureError
@@ -65,30 +67,32 @@ def fisher_bounds(
     *,
     blocks: bool = True,
     lambda_max: float | None = None,
+    workers: int = 1,
 ) -> FisherBounds:
     """Bounds of λ_max of the Fisher matrix over all parameters.
 
     Args:
         network, inputs, likelihood: see `fisher`; the only layers with parameters are dense, each with a bias.
-        blocks: whether to compute `block_rows` and `block_norms`, which take all 2(L + 1) blocks' own R × R matrices
-            at once and (2L + 2)² norms of their products: for small networks.
+        blocks: whether to compute `block_rows` and `block_norms`, from the norms of all (2L + 2)² blocks; see
+            `block_norms` for their cost and how exact they are.
         lambda_max: the measured value, where it is known already.
+        workers: see `fisher`.
 
     Raises:
         UnsupportedLayer, ShapeMismatch, MixedTensors, NonFiniteNetwork: see `isosweep.curvature.errors`.
     """
     check_kind("true", None, likelihood, len(inputs))
     if lambda_max is None:
-        lambda_max = fisher(network, inputs, likelihood).lambda_max
-    with single_threaded(), torch.no_grad():
+        lambda_max = fisher(network, inputs, likelihood, workers=workers).lambda_max
+    with single_threaded(), torch.no_grad(), Workers(workers) as crew:
         chain = chain_of(network, inputs)
         _check_dense(chain)
-        trace = chain.forward(inputs)
+        trace = chain.forward(inputs, crew)
         unit = torch.eye(chain.outputs, dtype=inputs.dtype, device=inputs.device)[:, None, :].expand(
             -1, len(inputs), -1
         )
         layers = []
-        for index, cotangents in pull_back_all(chain, trace, unit, "all", Workers()):
+        for index, cotangents in pull_back_all(chain, trace, unit, "all", crew):
             jacobian = cotangents.permute(1, 0, 2)
             squares = torch.linalg.eigvalsh(jacobian @ jacobian.mT)[:, -1].clamp(min=0)
             layers.append(_Layer(trace.saved[index], squares.sqrt()))
@@ -100,15 +104,13 @@ def fisher_bounds(
             hessian = torch.linalg.matrix_norm(roots, ord=2).square()
         norms = None
         if blocks and vectors.shape[0]:
-            walk = pull_back_all(chain, trace, vectors, "all", Workers())
-            terms = [
-                term
-                for index, cotangents in walk
-                for term in chain.stages[index].rule.gram_terms(
-                    chain.stages[index].module, trace.saved[index], cotangents, "all"
-                )
-            ]
-            norms = _block_norms(terms)
+
+            def terms() -> Iterator[GramTerm]:
+                for index, cotangents in pull_back_all(chain, trace, vectors, "all", crew):
+                    stage = chain.stages[index]
+                    yield from stage.rule.gram_terms(stage.module, trace.saved[index], cotangents, "all")
+
+            norms = block_norms(terms, len(layers), vectors.shape[0] * vectors.shape[1], crew)
         return FisherBounds(
             lambda_max=lambda_max,
             block_rows=None if norms is None else float(norms.sum(dim=1).max()),
@@ -131,33 +133,6 @@ def _check_dense(chain: Chain) -> None:
                 f"the bounds are derived for plain chains of dense layers, each in one place; this network has "
                 f"{stage.name} ({type(stage.module).__name__})"
             )
-
-
-def _block_norms(terms: list[GramTerm]) -> Tensor:
-    """σ_max of every block of F, weights and biases apart, (2L + 2, 2L + 2)."""
-    roots = []
-    for term in terms:
-        k = len(term.cotangents)
-        flat = term.cotangents.flatten(0, 1)
-        of_bias = flat @ flat.T
-        if term.samples is not None:
-            factor = (term.samples @ term.samples.T).repeat(k, k)
-            roots.append(_root(of_bias * factor))
-        if term.offset:
-            roots.append(_root(of_bias * term.offset))
-    norms = roots[0].new_zeros(len(roots), len(roots))
-    for row, left in enumerate(roots):
-        for column, right in enumerate(roots[: row + 1]):
-            norms[row, column] = norms[column, row] = torch.linalg.matrix_norm(left.T @ right, ord=2)
-    return norms
-
-
-def _root(matrix: Tensor) -> Tensor:
-    """T with T Tᵀ = matrix (positive semi-definite), without the columns that are rounding errors."""
-    values, vectors = torch.linalg.eigh(matrix)
-    kept = values > len(values) * torch.finfo(matrix.dtype).eps * values[-1]
-    root: Tensor = vectors[:, kept] * values[kept].sqrt()
-    return root if bool(kept.any()) else vectors[:, -1:] * 0
 
 
 def _layer_sum(layers: list[_Layer], hessian: Tensor) -> float:

@@ -9,7 +9,8 @@ from explicit_jacobian import weighted_jacobian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isosweep.curvature import CurvatureError, fisher_bounds
+from isosweep.curvature import CurvatureError, block_norms, fisher_bounds
+from isosweep.curvature.likelihoods import Likelihood
 from isosweep.networks.activations import ACTIVATION_MODULES
 
 
@@ -78,3 +79,20 @@ def test_sokol_park_is_an_approximation_only() -> None:
     found = [fisher_bounds(network, samples(10, 12) + 1.0, blocks=False) for network in networks]
     assert all(math.isfinite(bound.sokol_park) for bound in found)
     assert any(bound.lambda_max > bound.sokol_park for bound in found)
+
+
+@pytest.mark.parametrize("likelihood", ["categorical", "gaussian"])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_block_norms_of_large_networks_are_those_of_small_ones(
+    monkeypatch: pytest.MonkeyPatch, activation: str, likelihood: Likelihood
+) -> None:
+    network, inputs = dense_network([20] * 8 + [5], activation), samples(12, 20)
+    exact = fisher_bounds(network, inputs, likelihood)
+    monkeypatch.setattr(block_norms, "EXACT_OPERATIONS", 0.0)
+    found = fisher_bounds(network, inputs, likelihood)
+    assert exact.block_rows is not None
+    assert exact.block_norms is not None
+    assert found.block_rows == pytest.approx(exact.block_rows * 1.001, rel=2e-3)
+    assert found.block_norms == pytest.approx(exact.block_norms * 1.002, rel=4e-3)
+    assert found.lambda_max <= found.block_norms <= found.block_rows  # type: ignore[operator]
+    assert fisher_bounds(network, inputs, likelihood, workers=3) == found
