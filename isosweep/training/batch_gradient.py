@@ -11,7 +11,7 @@ from isosweep.threads import Workers
 from isosweep.training.autograd_gradient import AutogradGradient
 from isosweep.training.gradient import BatchGradient, BatchLoss
 
-__all__ = ["LossAndGradient", "batch_gradient"]
+__all__ = ["LossAndGradient", "batch_gradient", "is_plain_chain"]
 
 
 class LossAndGradient(Protocol):
@@ -27,13 +27,18 @@ class LossAndGradient(Protocol):
 def batch_gradient(
     network: nn.Sequential, gradients: list[Tensor] | None, batch: int, loss: str, workers: Workers
 ) -> LossAndGradient:
-    """`BatchGradient` for a plain chain of `nn.Linear` and activations, each in one place; else `AutogradGradient`."""
+    """`BatchGradient` for a plain chain, else `AutogradGradient`."""
+    if is_plain_chain(network):
+        return BatchGradient(network, gradients, batch, loss, workers)
+    return AutogradGradient(network, gradients, loss, workers)
+
+
+def is_plain_chain(network: nn.Sequential) -> bool:
+    """Whether it is a sequence of `nn.Linear` and activations alone, each in one place."""
     modules = [module for module in network.modules() if type(module) is not nn.Sequential]
     parts = sum(1 for _ in _leaves(network))
     plain = all(type(module) is nn.Linear or isinstance(rule_for(module), Elementwise) for module in modules)
-    if plain and parts == len(modules):
-        return BatchGradient(network, gradients, batch, loss, workers)
-    return AutogradGradient(network, gradients, loss, workers)
+    return plain and parts == len(modules)
 
 
 def _leaves(network: nn.Module) -> list[nn.Module]:

@@ -19,8 +19,10 @@ from torch import Tensor, nn
 
 from isosweep.sweep.train_settings import TrainSettings
 from isosweep.threads import Workers
+from isosweep.training.batch_gradient import is_plain_chain
 from isosweep.training.layout import Layout, Stack, layout_of
 from isosweep.training.manifolds import Manifold, manifold
+from isosweep.training.manifolds.manifold import ManifoldError
 from isosweep.training.optimizers import Optimizer, optimizer
 
 __all__ = ["Parameters"]
@@ -57,7 +59,8 @@ class Parameters:
         """Takes over the network's parameters, of the training's dtype and on its device.
 
         Raises:
-            ManifoldError: a hidden layer's weights are not on the manifold.
+            ManifoldError: a hidden layer's weights are not on the manifold, or the network is no plain chain of dense
+                layers and activations, whose hidden weights could be moved as matrices.
         """
         self.settings, self.workers = settings, workers
         self.manifold: Manifold = manifold(settings.manifold)
@@ -66,6 +69,11 @@ class Parameters:
         self.of_matrices = self.optimizer.matrices()
         self.scaled = settings.learning_rate_scale is not None
         stacked = self.scaled or settings.manifold != "euclidean" or self.optimizer.moves_matrices
+        if stacked and not is_plain_chain(network):
+            raise ManifoldError(
+                "only in a plain chain of dense layers and activations are hidden weights moved on a manifold, with "
+                "scales, or by muon: train this network with manifold: euclidean and another optimizer"
+            )
         self.layout: Layout = layout_of(network, stacked)
         example = next(network.parameters())
         self.flat = torch.empty(self.layout.size, dtype=example.dtype, device=example.device)

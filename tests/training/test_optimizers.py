@@ -16,6 +16,7 @@ from isosweep.sweep.train_settings import OPTIMIZER_OPTIONS, TrainSettings
 from isosweep.threads import Workers
 from isosweep.training import parameters
 from isosweep.training.manifolds import Manifold, manifold
+from isosweep.training.manifolds.manifold import ManifoldError
 from isosweep.training.optimizers import optimizer, optimizers
 from isosweep.training.optimizers.muon import newton_schulz
 from isosweep.training.parameters import Parameters
@@ -268,3 +269,10 @@ def test_scales_stay_where_their_rate_is_zero_and_never_turn_negative() -> None:
         held.gradient.copy_(held.flat)  # shrinks every scale
         held.step(1.0)
         assert [s for s, _ in held.layer_states().values()] == pytest.approx([wanted] * 3)
+
+
+@pytest.mark.parametrize("options", [{"manifold": "oblique", "learning_rate_scale": 0.1}, {"optimizer": "muon"}])
+def test_only_in_a_plain_chain_do_weights_move_as_matrices(options: dict[str, Any]) -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+    with pytest.raises(ManifoldError, match="only in a plain chain"):
+        Parameters(network, settings_of(**({"optimizer": "riemannian_sgd"} | options)), Workers())
