@@ -91,7 +91,9 @@ def _permuted(matrix: Tensor, rows: Tensor, columns: Tensor | None) -> Tensor:
         return batch if columns is None else batch.gather(2, columns[:, None, :].expand_as(batch))
     if columns is None:
         return matrix[rows]
-    return matrix[rows[:, :, None], columns[:, None, :]]
+    # whole rows first, then one gather: half the time of indexing every entry by two numbers
+    batch = torch.stack([matrix.index_select(0, order) for order in rows])
+    return batch.gather(2, columns[:, None, :].expand_as(batch))
 
 
 def _equilibrated(factors: list[Factor]) -> list[Factor]:
