@@ -1,4 +1,4 @@
-"""What only a real Slurm can show: split arrays, refusals, requeues, cancelled jobs, a controller that is silent."""
+"""What only a real Slurm can show: split arrays, cancelled jobs, a silent controller. Faults: test_faults.py."""
 
 from __future__ import annotations
 
@@ -72,23 +72,6 @@ def test_arrays_are_split_at_the_clusters_limit(on_slurm: Command) -> None:
     entries = entries_of_launch(store(on_slurm), launch.token)
     assert {(e.number, e.kind) for e in entries.values()} == {(2, "end")}
     assert len({e.owner["job"] for e in entries.values()}) == 4
-
-
-@pytest.mark.parametrize("how", ["requeue", "preemption"])
-def test_a_requeued_job_goes_on_with_its_task(on_slurm: Command, slurm: PrivateSlurm, how: str) -> None:
-    on_slurm.write("both.yaml", TROUBLED.replace("[fine, raises, dies]", "[fine, sleeps]").replace("troubled", "both"))
-    job = on_slurm.json("launch", "both.yaml", "--profile", "profile.toml", "--runs-per-task", "4")["jobs"][0]
-    until(lambda: counts(on_slurm, "both.yaml").get("running") == 1)
-    (launch,) = list_launches(store(on_slurm))
-    if how == "requeue":
-        slurm.requeue(job)
-    else:  # a job of a higher partition needs the whole of both nodes
-        above = slurm.sbatch("--partition=high", "--exclusive", "--nodes=2", wrap="true")
-        slurm.wait(above, "COMPLETED")
-    until(lambda: entries_of_launch(store(on_slurm), launch.token)[0].owner.get("restart") == 1)
-    assert entries_of_launch(store(on_slurm), launch.token)[0].kind == "claim"
-    on_slurm.run("cancel", "both.yaml")
-    assert counts(on_slurm, "both.yaml").get("running") is None
 
 
 def test_cancel_ends_the_jobs_and_its_runs_are_taken_again_only_by_name(on_slurm: Command, slurm: PrivateSlurm) -> None:
