@@ -13,7 +13,7 @@ from isosweep.theory.activations import activation
 from isosweep.theory.network import Network
 from isosweep.theory.predict import predict, predicted_law
 
-ACTIVATIONS = ("tanh", "hard_tanh", "relu", "erf", "gelu")
+ACTIVATIONS = ("tanh", "hard_tanh", "relu", "erf", "gelu", "silu", "elu", "softplus", "sin")
 GAINS = (1.21, 1.25, 1.31, 1.37, 1.4, 1.43)
 
 SWEEP = """\
