@@ -15,10 +15,12 @@ __all__ = ["CriticalGain", "critical_gain", "critical_gains", "critical_sentence
 
 @dataclass(frozen=True)
 class CriticalGain:
-    """σ_w at which χ = 1, or None and the reason."""
+    """σ_w at which χ = 1, or None and the reason; `q_star` is the fixed point there, `stable` whether it attracts."""
 
     gain: float | None
     reason: str = ""
+    q_star: float | None = None
+    stable: bool = True
 
 
 def critical_gain(activation: str, bias_std: float, negative_slope: float | None = None) -> CriticalGain:
@@ -27,7 +29,8 @@ def critical_gain(activation: str, bias_std: float, negative_slope: float | None
     from isosweep.theory.critical_line import NoCriticalPoint, critical_at_bias
 
     try:
-        return CriticalGain(critical_at_bias(known(activation, negative_slope), bias_std).sigma_w)
+        point = critical_at_bias(known(activation, negative_slope), bias_std)
+        return CriticalGain(point.sigma_w, "", point.q_star, point.stable)
     except NoCriticalPoint as error:
         return CriticalGain(None, str(error))
     except (ValueError, KeyError) as error:
@@ -72,6 +75,11 @@ def critical_sentence(lines: Mapping[str, CriticalGain], outside: Sequence[str])
     if at:
         places = [f"σ_w = {gain:.7g} for {join_words(names)}" for gain, names in sorted(at.items())]
         sentences.append(f"The dashed line is the critical line, where theory has χ = 1: {'; '.join(places)}.")
+    repelling = [name for name, line in lines.items() if line.gain is not None and not line.stable]
+    if repelling:
+        sentences.append(
+            f"The fixed point q* on it does not attract for {join_words(repelling)}: a deep network leaves it."
+        )
     if outside:
         sentences.append(f"It lies outside the gains swept, and is not drawn, for {join_words(outside)}.")
     for name, line in lines.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_progress_is_drawn_on_a_terminal_and_nowhere_else(command: Any, tmp_path
     status, seen = _on_a_terminal(command, "report", "A", "--out", "a.html")
     assert status == 0
     assert "page" in seen
-    assert "/2" in seen  # of some twenty steps
+    assert re.search(r"\d+/\d\d\b", seen)  # steps done, of some dozens
     assert seen.rstrip().endswith("a.html")
     status, seen = _on_a_terminal(command, "report", "A", "--out", "a.html", "--quiet")
     assert (status, seen) == (0, "")

@@ -14,10 +14,12 @@ import pytest
 from isosweep.report import Tables, load_tables
 from isosweep.report.axes import roles
 from isosweep.report.cells import MEASURES, cells_of, edges
+from isosweep.report.critical import critical_gain, critical_sentence
 from isosweep.report.described import Described
 from isosweep.report.drawings.heat_map import heat_map
-from isosweep.theory.activations import activation
+from isosweep.theory.activations import ACTIVATIONS, activation
 from isosweep.theory.mean_field import gradient_multiplier, variance_fixed_point
+from isosweep.theory.predict import predict
 
 from .synthetic import write_tables
 
@@ -88,6 +90,27 @@ def test_the_critical_line_lies_where_chi_is_one(tmp_path: Path, name: str, bias
         assert q is not None
         chi = gradient_multiplier(phi, q, float(gains[0]))
     assert chi == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.1])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_line_of_every_activation_is_where_predict_has_chi_one(name: str, bias: float) -> None:
+    slope = 0.3 if name == "leaky_relu" else None
+    line = critical_gain(name, bias, slope)
+    if line.gain is None:
+        assert "no critical point" in line.reason
+        return
+    if line.stable:
+        predicted = predict(name, depth=4, width=16, sigma_w=line.gain, sigma_b=bias, negative_slope=slope)
+        assert predicted.chi == pytest.approx(1, abs=1e-6)
+        return
+    # Nobody is predicted to stay at a fixed point that repels: χ is 1 there all the same, and the caption says so.
+    phi = activation(name, slope)
+    assert line.q_star is not None
+    at_zero = line.gain**2 * phi.slope_square_at_zero()
+    chi = gradient_multiplier(phi, line.q_star, line.gain) if line.q_star > 0 else at_zero
+    assert chi == pytest.approx(1, abs=1e-6)
+    assert f"does not attract for {name}: a deep network leaves it." in critical_sentence({name: line}, [])
 
 
 def test_no_critical_point_draws_no_line_and_says_why(tmp_path: Path) -> None:
