@@ -55,7 +55,8 @@ def command(
     sweep = read_sweep(spec, set_)
     place = open_store(store)
     with tempfile.TemporaryDirectory(prefix="isosweep-tables-") as tables:
-        gather(sweep, place, Path(tables), quiet=quiet)
+        # the same tables bear the same id, so that the same store gives the same bytes
+        gather(sweep, place, Path(tables), quiet=quiet, collection=sweep.hash)
         try:
             manifest = write_archive(sweep, place, Path(tables), out.absolute())
         except ArchiveError as error:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 NAME = "collect"
 
 
-def gather(sweep: Sweep, store: Store, out: Path, *, quiet: bool) -> Collected:
-    """Collect with messages: what was set aside, and whether environments mix."""
+def gather(sweep: Sweep, store: Store, out: Path, *, quiet: bool, collection: str | None = None) -> Collected:
+    """Collect with messages: what was set aside, and whether environments mix. `collection` as for `collect`."""
     from isosweep.store.store import StoreError
     from isosweep.tables.collect import collect
     from isosweep.tables.findings import collect_findings
@@ -50,9 +50,8 @@ def gather(sweep: Sweep, store: Store, out: Path, *, quiet: bool) -> Collected:
     try:
         with steps("records", quiet=quiet) as told:
             total = len(sweep.runs())
-            result = collect(
-                sweep, store, out, set_aside=ours, progress=None if told is None else lambda done: told(done, total)
-            )
+            progress = None if told is None else lambda done: told(done, total)
+            result = collect(sweep, store, out, set_aside=ours, progress=progress, collection=collection)
         no_findings = collect_findings(sweep, store, out)
     except OSError as error:
         fail(f"cannot write the tables to {out}: {error.strerror or error}", ExitCode.USAGE)

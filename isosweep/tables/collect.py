@@ -63,7 +63,13 @@ class Collected:
 
 
 def collect(
-    sweep: Sweep, store: Store, out: Path, *, set_aside: bool = True, progress: Callable[[int], None] | None = None
+    sweep: Sweep,
+    store: Store,
+    out: Path,
+    *,
+    set_aside: bool = True,
+    progress: Callable[[int], None] | None = None,
+    collection: str | None = None,
 ) -> Collected:
     """Write `runs`, `fisher`, `jacobian`, `layers` and `training` (Parquet) and ``sweep.json`` into the folder `out`.
 
@@ -76,6 +82,7 @@ def collect(
         out: made if need be; tables of these names in it are replaced.
         set_aside: move bad records to the store's quarantine (else they are only reported).
         progress: called with the number of records read.
+        collection: the id that the tables bear, for a folder that nobody else collects into; a random one if None.
 
     Raises:
         OSError: `out` cannot be written; the tables there are as they were.
@@ -83,8 +90,7 @@ def collect(
     out.mkdir(parents=True, exist_ok=True)
     result = Collected(out)
     for attempt in range(_TRIES):
-        collection = secrets.token_hex(8)
-        if _collect(sweep, store, result, collection, set_aside, progress):
+        if _collect(sweep, store, result, collection or secrets.token_hex(8), set_aside, progress):
             break
         if len({collection_of(out / f"{name}.parquet") for name in _TABLES}) == 1:
             break  # another's, all of them: later than ours
