@@ -139,7 +139,7 @@ def _iterated(terms: Terms, workers: Workers) -> Tensor:
 
 
 def _whole(lower: Tensor, diagonal: list[float]) -> Tensor:
-    return lower + lower.T + torch.diag(torch.tensor(diagonal).to(lower))
+    return lower + lower.T + torch.diag(lower.new_tensor(diagonal))
 
 
 def _settled(upper: Tensor, lower: Tensor, diagonal: list[float]) -> bool:

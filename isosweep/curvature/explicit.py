@@ -86,7 +86,7 @@ def squared_singular_values(blocks: Iterable[Tensor]) -> Tensor:
     """The squared singular values of the blocks side by side (each (R, ·)), largest first, float64 on the CPU."""
     matrix = torch.cat(list(blocks), dim=1).to(device="cpu", dtype=torch.float64).numpy()
     if min(matrix.shape) == 0:
-        return torch.zeros(0, dtype=torch.float64)
+        return torch.zeros(0, dtype=torch.float64, device="cpu")
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
     (triangle,) = scipy.linalg.qr(tall, mode="r", check_finite=False)
     triangle = triangle[: tall.shape[1]]

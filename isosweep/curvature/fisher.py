@@ -145,7 +145,8 @@ def fisher_per_input(
             count += layer.parameters
             for product in layer.products:
                 own = product.row.cotangents.permute(1, 0, 2) @ product.column.cotangents.permute(1, 2, 0)
-                total += own * torch.as_tensor(product.samples_alike).expand(n)[:, None, None]
+                alike = torch.as_tensor(product.samples_alike, dtype=own.dtype, device=own.device)
+                total += own * alike.expand(n)[:, None, None]
         values: Tensor = torch.linalg.eigvalsh(total).to(torch.float64).flip(1)
         return values[:, : min(k, count)].clamp_(min=0)
 

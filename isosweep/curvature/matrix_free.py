@@ -132,7 +132,7 @@ def exact_trace(jacobian: WeightedJacobian) -> float:
         walk = layer_terms(jacobian.chain, trace, vectors[:, part], parameters, jacobian.workers.alone())
         for product in (product for layer in walk for product in layer.products):
             total += float((product.cotangents_alike.sum(dim=0) * product.samples_alike).sum())
-        check_gradients(torch.tensor(total))
+        check_gradients(vectors.new_tensor(total))
         return total
 
     whole = math.fsum(jacobian.workers.run(task, pieces(n, max(1, TRACE_ROWS // k))))

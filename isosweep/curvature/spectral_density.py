@@ -50,7 +50,7 @@ class SpectralDensity:
         order = nodes.argsort(descending=True, stable=True)
         owner = valid.nonzero()[:, 0][order]
         steps = self.weights.new_zeros(len(self.weights), len(order))
-        steps[owner, torch.arange(len(order))] = self.weights[valid][order]
+        steps[owner, torch.arange(len(order), device=order.device)] = self.weights[valid][order]
         counts = steps.cumsum(dim=1) * self.dimension
         probes = len(counts)
         error = counts.std(dim=0) / math.sqrt(probes) if probes > 1 else torch.full_like(counts[0], torch.nan)
