@@ -22,8 +22,9 @@ from curvature_fisher import OUTPUTS, PeakMemory
 from curvature_networks import chaotic_tanh, gaussian_inputs
 
 from isosweep.curvature.chain import chain_of
-from isosweep.curvature.dual_gram import DualAccumulator, layer_group, layer_terms
+from isosweep.curvature.dual_gram import DualAccumulator, layer_terms
 from isosweep.curvature.output_weights import output_weights
+from isosweep.fisher_memory import layer_group
 from isosweep.threads import Workers, single_threaded
 
 CACHE = 32 * 2**20

@@ -9,12 +9,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DEFAULT_MEMORY", "Method", "Problem", "cheapest_method", "dual_bytes", "matrix_free_bytes"]
+__all__ = [
+    "DEFAULT_MEMORY",
+    "Method",
+    "Problem",
+    "cheapest_method",
+    "dual_bytes",
+    "layer_group",
+    "matrix_free_bytes",
+]
 
 Method = Literal["dual", "lanczos"]
 
 # The budget of method "auto" where none is given: 8 GiB.
 DEFAULT_MEMORY = 8 * 2**30
+
+# Layers whose cotangents the dual holds together, so that a tile of the sum is read and written once for all of them:
+# as many as `GROUP_BYTES` hold, within these limits. No bit of a result depends on it.
+FEWEST_LAYERS, MOST_LAYERS = 2, 16
+GROUP_BYTES = 192 * 2**20
+
+
+def layer_group(layer_bytes: int) -> int:
+    """How many layers, each of whose cotangents take so many bytes, the dual holds together."""
+    return max(FEWEST_LAYERS, min(MOST_LAYERS, -(-GROUP_BYTES // max(1, layer_bytes))))
 
 
 @dataclass(frozen=True)
@@ -41,9 +59,12 @@ class Problem:
 
 
 def dual_bytes(problem: Problem) -> int:
-    """Activations, the cotangents of ten layers, K and the eigensolver's copy; two more R² for the layers' own."""
+    """Activations, the cotangents of two groups of layers, K and the eigensolver's copy; two more R² for the layers'
+    own.
+    """
     squares = 4 if problem.layers else 2
-    cotangents = 10 * problem.rows * problem.widest
+    layer = problem.rows * problem.widest
+    cotangents = (2 * layer_group(layer * problem.itemsize) + 2) * layer
     return problem.itemsize * (problem.samples * problem.saved + cotangents + squares * problem.rows**2)
 
 

@@ -5,7 +5,7 @@ dense layer adds K^l_(ia),(jb) = (x_i^{l−1}·x_j^{l−1} + 1)(c^l_ia · c^l_jb
 own diagonal block. So J, of R × P entries, is never formed.
 
 A layer's Gram matrix is taken in the same visit that pulls its cotangents back: they are needed for both and dropped
-after. Extra memory: the activations, R·w for each layer of two groups (`layer_group`), and R².
+after. Extra memory: the activations, R·w for each layer of two groups (`fisher_memory.layer_group`), and R².
 
 Operations: L·R²·w + 2(L − 1)·R·w² (ENGINE.md), all in matrix products on tiles that fit a core's cache, where the
 element-wise product with the samples' factor is added while they are there.
@@ -24,22 +24,14 @@ from torch import Tensor
 from isosweep.curvature.chain import Chain, Stage, Trace
 from isosweep.curvature.layers import GramTerm, Parameters
 from isosweep.curvature.tiles import BLOCK_ROWS, GPU_BLOCK_ROWS, RowBlock, Tile, row_blocks, tiles
+from isosweep.fisher_memory import FEWEST_LAYERS, GROUP_BYTES, MOST_LAYERS
 from isosweep.networks.residual import Fork, Join
 from isosweep.threads import Workers
 
-__all__ = ["DualAccumulator", "LayerTerms", "layer_group", "layer_terms", "pull_back_all"]
+__all__ = ["DualAccumulator", "LayerTerms", "layer_terms", "pull_back_all"]
 
-# Layers whose cotangents are held together, so that a tile of the sum is read and written once for all of them: as many
-# as `GROUP_BYTES` hold, within these limits. No bit of a result depends on it.
-FEWEST_LAYERS, MOST_LAYERS = 2, 16
-GROUP_BYTES = 192 * 2**20
 # With fewer samples than this, a broadcast over n × n blocks is slower than repeating the block.
 SMALL_SAMPLES = 16
-
-
-def layer_group(layer_bytes: int) -> int:
-    """How many layers, each of whose cotangents take so many bytes, are held together."""
-    return max(FEWEST_LAYERS, min(MOST_LAYERS, -(-GROUP_BYTES // max(1, layer_bytes))))
 
 
 @dataclass(frozen=True)
