@@ -130,7 +130,7 @@ def killed_until_done(run: Run, folder: Path, dice: random.Random, longest: floa
         assert child.returncode == -signal.SIGKILL, rest
 
 
-LONGER = {"train__epochs": 40, "train__measure": {"epochs": [1, 20], "steps": [7], "kernel": 3, "smoothness": 5}}
+LONGER = {"train__epochs": 15, "train__measure": {"epochs": [1, 8], "steps": [7], "kernel": 3, "smoothness": 5}}
 
 
 @pytest.mark.slow
