@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ def execute(
     checkpoints: Path | None = None,
     stop: Callable[[], bool] | None = None,
     checkpoint_minutes: float = 10.0,
-    workers: int = 1,
+    workers: int | None = None,
 ) -> Measurement:
     """Measure a run: at initialisation and, where it trains, at its points along the training.
 
@@ -41,7 +42,8 @@ def execute(
         checkpoints: the folder of this run's own checkpoints; without effect on a run that does not train.
         stop: asked between training steps; once it is true the run writes its checkpoint and raises `Paused`.
         checkpoint_minutes: how long training may go on without one.
-        workers: single-threaded workers that share the work of a training step; the bits do not depend on it.
+        workers: single-threaded workers that share the work of a training step; the bits do not depend on it. None: as
+            many as Slurm gave this task cores (`cpus-per-task`), or one.
 
     Raises:
         Paused: `stop` said so.
@@ -62,7 +64,7 @@ def execute(
                 checkpoints=checkpoints,
                 stop=stop,
                 checkpoint_minutes=checkpoint_minutes,
-                workers=workers,
+                workers=_cores_of_task() if workers is None else workers,
             )
         network, inputs, labels = realize(run, device, folder=folder)
         jacobian = inputs
@@ -71,3 +73,8 @@ def execute(
         spectra = measure_spectra(network, MeasuredInputs(inputs, labels, jacobian), run.measure)
         scalars = input_statistics(inputs) | spectra.scalars
     return Measurement(spectra.fisher, spectra.jacobian, spectra.layers, scalars)
+
+
+def _cores_of_task() -> int:
+    """The cores that Slurm gave this task alone; 1 where it says nothing, since others may use the machine's."""
+    return max(1, int(os.environ.get("SLURM_CPUS_PER_TASK") or 1))
