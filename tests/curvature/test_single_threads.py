@@ -11,7 +11,7 @@ import torch
 from cases import dense_network, samples
 from threadpoolctl import threadpool_info
 
-from isosweep.curvature import fisher, jacobian_spectrum, single_threaded
+from isosweep.curvature import dual_gram, fisher, jacobian_spectrum, single_threaded
 from isosweep.threads import Workers
 
 # Odd sizes, where a threaded BLAS adds in another order; larger than one tile, one shard and one sample shard.
@@ -19,7 +19,7 @@ DIGEST = """
 import hashlib, sys, torch
 sys.path.insert(0, {folder!r})
 from cases import dense_network, samples
-from isosweep.curvature import fisher, forward_statistics, jacobian_spectrum
+from isosweep.curvature import dual_gram, fisher, forward_statistics, jacobian_spectrum
 torch.set_num_threads({threads})
 network = dense_network([37] + [141] * 6 + [5])
 inputs = samples(171, 37)
@@ -93,6 +93,18 @@ def test_workers_of_a_measurement_do_not_change_bits_in_process() -> None:
     assert torch.equal(one, two)
     first, second = (jacobian_spectrum(network, inputs[:9], workers=count).log_singular_values for count in (1, 3))
     assert hashlib.sha256(first.numpy()).digest() == hashlib.sha256(second.numpy()).digest()
+
+
+@pytest.mark.parametrize("most", [2, 3, 16])
+def test_layers_that_are_held_together_do_not_change_bits(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, inputs = dense_network([20] * 12 + [6]), samples(90, 20)
+    before = fisher(network, inputs, layers="summary")
+    monkeypatch.setattr(dual_gram, "MOST_LAYERS", most)
+    monkeypatch.setattr(dual_gram, "GROUP_BYTES", 1 if most == 3 else 2**40)
+    assert torch.equal(fisher(network, inputs, workers=2).eigenvalues, fisher(network, inputs).eigenvalues)
+    found = fisher(network, inputs, layers="summary", workers=2)
+    assert torch.equal(found.eigenvalues, before.eigenvalues)
+    assert found.blocks == before.blocks
 
 
 @pytest.mark.parametrize("count", [1, 3])
