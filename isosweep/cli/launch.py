@@ -167,12 +167,16 @@ def _longer(proposal: Proposal, launcher: Launcher) -> str | None:
     )
 
 
-def _agree(proposal: Proposal, launcher: Launcher, yes: bool) -> None:
-    plan = proposal.plan
-    hours = plan.seconds / 3600
-    if yes or launcher.backend == "local" or (len(plan.tasks) <= _MANY_TASKS and hours <= _MANY_HOURS):
+def agree(proposal: Proposal, launcher: Launcher, yes: bool, *, times: int = 1) -> None:
+    """Ask before a large submission, `times` as large as the proposal.
+
+    Raises:
+        UsageProblem: nobody can be asked, and nobody said --yes.
+    """
+    tasks, hours = times * len(proposal.plan.tasks), times * proposal.plan.seconds / 3600
+    if yes or launcher.backend == "local" or (tasks <= _MANY_TASKS and hours <= _MANY_HOURS):
         return
-    what = f"{len(plan.tasks)} tasks, about {hours:.0f} hours"
+    what = f"{tasks} tasks, about {hours:.0f} hours"
     if not sys.stdin.isatty():
         raise UsageProblem(
             f"{what}: more than {_MANY_TASKS} tasks or {_MANY_HOURS:.0f} hours need --yes where nobody can be asked"
@@ -321,7 +325,7 @@ def command(
             "; ".join(parts)
             + ". Their numbers are not those of the present version: launch with --remeasure to compute them anew"
         )
-    _agree(proposal, launcher, yes)
+    agree(proposal, launcher, yes)
     place.create()
     if test:
         carry_out(launcher, wait=True, json_=False, quiet=quiet)

@@ -129,6 +129,7 @@ def command(
         int | None, typer.Option("--workers", min=1, metavar="N", help="Workers of the pool here.")
     ] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="cpu|cuda|auto", help="Over the profile's.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however large it is.")] = False,
     store: StoreOption = DEFAULT_STORE,
     set_: SetOption = None,
     json_: JsonOption = False,
@@ -147,7 +148,7 @@ def command(
     from isosweep.tuning.search import read_search
     from isosweep.tuning.study import best_of, run_search
 
-    from .launch import choose_backend
+    from .launch import agree, choose_backend
 
     search = read_search(spec, set_ or (), grid=grid, trials=trials)
     target = _target(spec, out, force)
@@ -177,19 +178,19 @@ def command(
     from isosweep.cluster.profile import load_profile
 
     settings = load_profile(profile, sbatch or (), device)
+
+    def launcher_of(sweep: Sweep) -> Launcher:
+        command_ = shlex.join(["isosweep", *sys.argv[1:]])
+        return Launcher(place, sweep, backend, settings, workers=workers, command=command_)
+
+    first = launcher_of(example)
+    agree(first.propose(), first, yes, times=search.trials)
     place.create()
     message(_describe(search, len(example.runs())), quiet=quiet)
 
     def evaluate(batch: list[dict[str, float]]) -> list[float]:
         sweeps = [search.sweep(values) for values in batch]
-        launcher = Launcher(
-            place,
-            _joined(sweeps),
-            backend,
-            settings,
-            workers=workers,
-            command=shlex.join(["isosweep", *sys.argv[1:]]),
-        )
+        launcher = launcher_of(_joined(sweeps))
         states = _settle(launcher, quiet or not verbose)
         return [
             trial_value(place, states, [run.id for run in one.runs()], search.objective, search.epoch, search.direction)

@@ -157,3 +157,13 @@ def test_a_run_that_fails_ends_the_search_with_its_name(tune: Command) -> None:
     assert "1 run of this batch of trials did not end (1 failed)" in done.stderr
     assert "isosweep logs " in done.stderr
     assert not (tune.folder / "searched-tuned.yaml").exists()
+
+
+@pytest.mark.slurm
+def test_a_large_search_is_not_submitted_unasked(tune: Command, slurm: PrivateSlurm) -> None:
+    tune.write("profile.toml", PROFILE)
+    tune.environment |= {"SLURM_CONF": str(slurm.conf), "PATH": slurm.env()["PATH"]}
+    done = tune.run("tune", "searched.yaml", "--profile", "profile.toml", "--trials", "1001", check=2)
+    assert "1001 tasks" in done.stderr
+    assert "need --yes" in done.stderr
+    assert not (tune.folder / "isosweep-store" / "launches").exists()
