@@ -22,7 +22,7 @@ _TITLES = {
     "width": "width N (units per layer)",
     "gain": "gain σ_w",
     "bias_std": "standard deviation of the biases σ_b",
-    "q_star": "pre-activation variance q* at the fixed point",
+    "q_star": "fixed-point variance q*",
     "negative_slope": "negative slope of the activation",
     "seed": "seed",
     "activation": "activation",

@@ -9,10 +9,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import vl_convert
 
 from isosweep.report import described_figures, load_tables, write_figures
+from isosweep.report.axes import roles
+from isosweep.report.cells import cells_of
+from isosweep.report.drawings.edge_of_stability import edge_of_stability
+from isosweep.report.drawings.smoothness import smoothness
+from isosweep.report.drawings.training_curves import ALONG_TRAINING, training_curves
+from isosweep.report.drawings.training_speed import condition_against_speed, manifolds
+from isosweep.report.figure_files import paper_specification
+from isosweep.report.html_page import VEGA_LITE
+from isosweep.report.training import curves_of
 
-from .synthetic import write_tables
+from .synthetic import write_tables, write_trained
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +46,21 @@ def test_figures_have_a_papers_width(written: Path) -> None:
         found = re.search(r'<svg[^>]* width="(\d+)"', path.read_text(encoding="utf-8"))
         assert found is not None
         assert int(found[1]) <= 540, path.name
+
+
+def test_figures_of_training_have_a_papers_width(tmp_path: Path) -> None:
+    axes = {"manifold": ["euclidean", "stiefel"], "q_star": [1e-4, 0.5], "seed": [0, 1]}
+    tables = load_tables(write_trained(tmp_path, axes, edit=lambda runs: runs.assign(gain=1 + runs["q_star"])))
+    curves = curves_of(tables, cells_of(tables, roles(tables)))
+    assert curves is not None
+    drawn = [training_curves(ALONG_TRAINING[0], curves), manifolds(curves), smoothness(curves)]
+    drawn += [edge_of_stability(curves), condition_against_speed(curves)]
+    for figure in drawn:
+        assert figure is not None
+        text = vl_convert.vegalite_to_svg(paper_specification(figure), vl_version=VEGA_LITE)
+        found = re.search(r'<svg[^>]* width="(\d+)"', text)
+        assert found is not None
+        assert int(found[1]) <= 540, figure.name
 
 
 @pytest.mark.skipif(shutil.which("pdffonts") is None, reason="pdffonts of poppler-utils is not installed")

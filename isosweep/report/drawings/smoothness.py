@@ -42,7 +42,7 @@ def smoothness(curves: Curves | None) -> Described | None:
     colour = alt.Color(
         "line:O",
         scale=alt.Scale(domain=list(curves.order), scheme=SEQUENTIAL),
-        legend=alt.Legend(title=title) if curves.across else None,
+        legend=alt.Legend(title=title, orient="bottom", columns=6) if curves.across else None,
     )
     x = alt.X(
         "x:Q",
@@ -108,7 +108,6 @@ def smoothness(curves: Curves | None) -> Described | None:
         section="training",
         panel_width=220,
         gutter=85,
-        legend=110,
     )
 
 
