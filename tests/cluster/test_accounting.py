@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import private_slurm
 import pytest
@@ -11,7 +12,9 @@ from conftest import Command
 from private_accounting import PrivateAccounting, require_accounting
 from private_slurm import PrivateSlurm
 
+from isosweep.cluster.profile import load_profile
 from isosweep.cluster.slurm import accounted, configuration, has_accounting
+from isosweep.cluster.submit import SubmissionRefused, check_submission
 
 from .test_faults import Faulty, undisturbed
 
@@ -97,3 +100,14 @@ def test_accounts_away(
         assert faulty.heal(ISOSWEEP_SLURM_TIMEOUT="5") == {"done": 3}
     finally:
         accounts.start(with_accounts)
+
+
+@pytest.mark.parametrize("option", ["account=nowhere", "qos=nowhere"])
+def test_an_account_or_qos_that_is_not_there_is_refused(
+    with_accounts: PrivateSlurm, tmp_path: Path, option: str
+) -> None:
+    name = option.partition("=")[0]
+    configuration.cache_clear()
+    with with_accounts.active(), pytest.raises(SubmissionRefused) as refused:
+        check_submission(load_profile(None, [option]), tmp_path / "jobs", 2)
+    assert f"{name} = 'nowhere', from flag --sbatch" in str(refused.value)
