@@ -71,6 +71,8 @@ def _config(size: int) -> dict[str, Any]:
             "titleColor": INK,
             "labelLimit": 260,
             "titleLimit": 320,
+            # Legends below a figure stand one under the other: side by side they would widen it on a narrow screen.
+            "layout": {"bottom": {"direction": "vertical", "anchor": "start", "margin": 4}},
         },
         "header": {"labelFont": FONT, "labelFontSize": size, "labelColor": INK, "labelLimit": 230, "title": None},
         "title": {"font": FONT, "fontSize": size, "fontWeight": "normal", "color": INK, "anchor": "start"},
