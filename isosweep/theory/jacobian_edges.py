@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.polynomial import Chebyshev
@@ -15,7 +16,7 @@ from isosweep.theory.roots import bracketed_root
 
 _CHEBYSHEV = np.cos(math.pi * (np.arange(14) + 0.5) / 14)
 
-__all__ = ["UpperEdge", "lower_edge", "upper_edge"]
+__all__ = ["UpperEdge", "gaps", "lower_edge", "upper_edge"]
 
 
 @dataclass(frozen=True)
@@ -147,3 +148,39 @@ def lower_edge(relation: Relation, rank: float) -> HardEdge | None:
         if slopes[i] > 0 >= slopes[i + 1] and (w := _stationary(relation, place, grid[i], grid[i + 1])) is not None:
             return _hard_edge(relation, w, min(w - start, smallest - w))
     return None
+
+
+def _positive(relation: Relation, w: float) -> bool:
+    """Whether λ(w), which is real, is above 0."""
+    log = relation.at(relation.place(np.log(np.array([w], complex))))[0]
+    return bool(np.cos(log.imag[0]) > 0.5)
+
+
+def gaps(relation: Relation) -> list[tuple[HardEdge, HardEdge]]:
+    """Gaps within the support, the uppermost first: the lower end of what is above, and the upper end of what is below.
+
+    Between two atoms of φ'² λ(w) is real; where it increases it runs through values that the law does not have.
+    """
+    law = relation.law
+    if not law.discrete or len(relation.laws) > 1 or relation.shares:
+        return []
+    atoms = sorted({float(v) for v in law.nodes.real if v > 0})
+    found = []
+    for low, high in reversed(list(pairwise(atoms))):
+
+        def place(v: float, low: float = low, high: float = high) -> float:
+            return low + (high - low) / (1 + math.exp(-v))
+
+        grid = np.linspace(-25, 25, 201)
+        slopes = relation.slopes(np.array([place(float(v)) for v in grid]))
+        turns: list[tuple[bool, float]] = []
+        for i in range(len(grid) - 1):
+            if math.isfinite(slopes[i]) and math.isfinite(slopes[i + 1]) and (slopes[i] < 0) != (slopes[i + 1] < 0):
+                w = _stationary(relation, place, grid[i], grid[i + 1])
+                if w is not None:
+                    turns.append((slopes[i] < 0, w))
+        # from the lower atom on λ falls from infinity, rises through the gap, and falls through 0
+        if [rising for rising, _ in turns[:2]] == [True, False] and all(_positive(relation, w) for _, w in turns[:2]):
+            below, above = (_hard_edge(relation, w, min(w - low, high - w)) for _, w in turns[:2])
+            found.append((above, below))
+    return found

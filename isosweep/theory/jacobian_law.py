@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from isosweep.theory.activations import Activation
 from isosweep.theory.finite_width import active_shares
 from isosweep.theory.free_moments import product_moments
-from isosweep.theory.jacobian_edges import lower_edge, upper_edge
+from isosweep.theory.jacobian_edges import gaps, lower_edge, upper_edge
 from isosweep.theory.jacobian_relation import Relation, relation_of
 from isosweep.theory.network import Init
-from isosweep.theory.real_curve import Curve, HardEdge, NoDensity, trace
+from isosweep.theory.real_curve import Curve, HardEdge, NoDensity, joined, trace
 from isosweep.theory.slope_law import MOMENTS, SlopeLaw, bernoulli_law, samples_of_square_slope, slope_law
 from isosweep.theory.spectral_law import JacobianLaw
 from isosweep.theory.variance_rule import variance_rule
@@ -234,7 +234,11 @@ def jacobian_law(
     what = f"no density for {activation.label}, {init}, depth {depth}, {at}"
     try:
         with np.errstate(all="ignore"):  # a curve that is lost says so
-            curve = trace(relation, -rank, start, lower_edge(relation, rank))
+            pieces = []
+            for over, under in gaps(relation):
+                pieces.append(trace(relation, -rank, start, over))
+                start = under
+            curve = joined([*pieces, trace(relation, -rank, start, lower_edge(relation, rank))])
     except NoDensity as error:
         raise NoDensity(f"{what}: {error}") from None
     if counted < 1:

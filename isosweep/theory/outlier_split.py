@@ -51,7 +51,7 @@ def _ensemble(outputs: int) -> Array:
     """(draws, C) eigenvalues of Gaussian orthogonal matrices, variance 1 off the diagonal; the same ones each time."""
     generator = np.random.Generator(np.random.Philox(key=[outputs, 0]))
     a = generator.standard_normal((_DRAWS, outputs, outputs))
-    result: Array = np.linalg.eigvalsh((a + a.swapaxes(1, 2)) / math.sqrt(2))
+    result: Array = np.asarray(np.linalg.eigvalsh((a + a.swapaxes(1, 2)) / math.sqrt(2)), np.float64)
     return result
 
 

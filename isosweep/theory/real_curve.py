@@ -10,14 +10,14 @@ along coarsely, then filled with Gauss nodes in ln λ, all polished together by 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Curve", "HardEdge", "NoDensity", "OneVariable", "System", "trace"]
+__all__ = ["Curve", "HardEdge", "NoDensity", "OneVariable", "System", "joined", "trace"]
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -98,6 +98,34 @@ class Curve:
     lower: float
     upper: float
     mass: float
+
+
+def joined(pieces: Sequence[Curve]) -> Curve:
+    """Intervals of one support, the uppermost first, with gaps between them."""
+    if len(pieces) == 1:
+        return pieces[0]
+    x: list[Array] = []
+    weights: list[Array] = []
+    density: list[Array] = []
+    cumulative: list[Array] = []
+    mass = 0.0
+    for piece in reversed(pieces):
+        inner = math.isfinite(piece.lower)
+        start = [piece.lower] if inner else []
+        x += [np.array(start), piece.x, np.array([piece.upper])]
+        weights += [np.zeros(len(start)), piece.weights, np.zeros(1)]
+        density += [np.zeros(len(start)), piece.density, np.zeros(1)]
+        cumulative += [np.full(len(start), mass), mass + piece.cumulative, np.array([mass + piece.mass])]
+        mass += piece.mass
+    return Curve(
+        np.concatenate(x),
+        np.concatenate(weights),
+        np.concatenate(density),
+        np.concatenate(cumulative),
+        pieces[-1].lower,
+        pieces[0].upper,
+        mass,
+    )
 
 
 def wrapped(gap: Any) -> Any:

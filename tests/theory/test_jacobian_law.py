@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -92,6 +93,9 @@ CASES: list[tuple[str, float, int, Init, float]] = [
     ("erf", 8.0, 3, "orthogonal", 0.98),
     ("erf", 8.0, 5, "gaussian", 0.98),
     ("leaky_relu", 0.5, 2, "orthogonal", 1.0),
+    ("leaky_relu", 0.5, 1, "gaussian", 1.0),  # two intervals with a gap between them
+    ("leaky_relu", 0.5, 2, "gaussian", 1.0),
+    ("leaky_relu", 0.5, 20, "gaussian", 1.0),
 ]
 
 
@@ -119,7 +123,6 @@ def test_the_density_integrates_to_one_and_has_its_moments(
 @pytest.mark.parametrize(
     ("name", "q", "depth", "init"),
     [
-        ("leaky_relu", 0.5, 1, "gaussian"),  # two intervals with a gap between them
         ("elu", 0.5, 2, "orthogonal"),  # a logarithmic edge
         ("erf", 8.0, 60, "orthogonal"),  # φ'² below 1e-300 in every layer
     ],
@@ -129,6 +132,27 @@ def test_a_density_that_cannot_be_followed_is_refused_by_name(name: str, q: floa
         _critical_law(name, q, depth, init, 1.0)
     phi = activation(name)
     assert jacobian_edge(phi, q, 1 / math.sqrt(slope_law(phi, q).moments[0]), depth, init) > 1
+
+
+def test_a_gap_in_the_support_holds_no_values() -> None:
+    leaky = activation("leaky_relu")
+    law = jacobian_law(leaky, 1.0, 1.0, 1, "gaussian")
+    values = np.concatenate([_spectrum_of_one_layer(leaky.phi_prime, 600, seed) for seed in range(2)])
+    assert law.curve is not None
+    at = np.exp(np.linspace(-16, math.log(law.lambda_max), 400))
+    empty = at[(law.density(at) == 0) & (at > 1e-4) & (at < 0.9 * law.lambda_max)]
+    assert len(empty) > 3  # half of the values lie below the gap
+    assert law.cdf(empty) == pytest.approx(0.5, abs=1e-5)
+    assert not np.any((values > empty.min() * 1.05) & (values < empty.max() / 1.05))
+    below = law.cdf(np.sort(values))
+    assert np.max(np.abs(below - (np.arange(len(values)) + 0.5) / len(values))) < 0.03
+
+
+def _spectrum_of_one_layer(slope: Callable[[np.ndarray], np.ndarray], width: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    w = rng.standard_normal((width, width)) / math.sqrt(width)
+    d = slope(rng.permutation(np.repeat([-1.0, 1.0], width // 2)))
+    return np.linalg.svd(d[:, None] * w, compute_uv=False) ** 2
 
 
 def test_quantiles_invert_the_distribution() -> None:
