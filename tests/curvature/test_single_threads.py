@@ -19,7 +19,7 @@ DIGEST = """
 import hashlib, sys, torch
 sys.path.insert(0, {folder!r})
 from cases import dense_network, samples
-from isosweep.curvature import dual_gram, fisher, forward_statistics, jacobian_spectrum
+from isosweep.curvature import fisher, fisher_bounds, forward_statistics, jacobian_spectrum
 torch.set_num_threads({threads})
 network = dense_network([37] + [141] * 6 + [5])
 inputs = samples(171, 37)
@@ -31,6 +31,10 @@ digest.update(fisher(network, inputs, workers={workers}).eigenvalues.numpy().tob
 for method in ("plain", "graded"):
     values = jacobian_spectrum(network, inputs[:6], method=method, workers={workers})
     digest.update(values.log_singular_values.numpy().tobytes())
+free = fisher(network, inputs, method="lanczos", count=3, steps=12, probes=1, centred=True, workers={workers})
+digest.update(free.eigenvalues.numpy().tobytes() + repr(free.trace).encode())
+bounds = fisher_bounds(network, inputs[:60], workers={workers})
+digest.update(repr(bounds).encode())
 digest.update(forward_statistics(network, inputs).c.numpy().tobytes())
 assert torch.get_num_threads() == {threads}
 print(digest.hexdigest())
