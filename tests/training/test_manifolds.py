@@ -104,12 +104,12 @@ def test_as_geoopt(name: str, theirs: geoopt.Manifold) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("size", [1e-4, 0.3, 20.0])
+@pytest.mark.parametrize("size", [1e-4, 0.3, 20.0, 1e6])
 @pytest.mark.parametrize("name", ["stiefel", "oblique"])
 def test_many_steps_stay_on_the_manifold(name: str, size: float, dtype: torch.dtype) -> None:
     on = manifold(name)
     x = point(name, 2, 30, 40, dtype)
-    for step in range(60):
+    for step in range(40):
         on.move(x, on.project(x, noise(x, size, step)))
         assert float(on.deviation(x).max()) < LIMIT[dtype]
 

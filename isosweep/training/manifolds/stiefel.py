@@ -5,8 +5,8 @@ diagonal positive (Absil, Mahony, Sepulchre 2008, example 4.1.3). Transport: the
 
 That Q is found as L⁻¹(X + U) with LLᵀ = (X + U)(X + U)ᵀ, the Cholesky factor (whose diagonal is positive, so R = Lᵀ).
 CholeskyQR loses orthogonality as the squared condition number, which here is at most 1 + ‖U‖², since a tangent U gives
-(X + U)(X + U)ᵀ = I + UUᵀ. Where ‖U‖_F² exceeds `SMALL` it is done twice (CholeskyQR2; Yamamoto et al. 2015). It is all
-matrix products and triangular solves on whole stacks: LAPACK's QR of 400 × 400 matrices takes several times as long.
+(X + U)(X + U)ᵀ = I + UUᵀ. Where ‖U‖_F² exceeds `SMALL` it is done twice (CholeskyQR2; Yamamoto et al. 2015); beyond
+`LARGE`, where the Cholesky factor would lose its digits, that matrix is decomposed by Householder reflections.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from torch import Tensor
 
 from isosweep.training.manifolds.manifold import Manifold, ManifoldError, frobenius_scales
 
-__all__ = ["MANIFOLD", "SMALL", "Stiefel"]
+__all__ = ["LARGE", "MANIFOLD", "SMALL", "Stiefel"]
 
-SMALL = 1.0
+# ‖U‖_F²: κ² ≤ 1 + ‖U‖_F² must stay below 1/ε of float32 with room to spare.
+SMALL, LARGE = 1.0, 1e4
 # Weights this far from orthonormal rows are of another kind than those that rounding moved.
 _NEAR = 1e-3
 
@@ -28,6 +29,16 @@ def _orthonormal_rows(a: Tensor) -> None:
     factor, failed = torch.linalg.cholesky_ex(a @ a.mT)
     factor = torch.where((failed != 0)[:, None, None], torch.nan, factor)
     torch.linalg.solve_triangular(factor, a, upper=False, out=a)
+
+
+def _by_reflections(a: Tensor) -> None:
+    """The same by LAPACK's QR, at any condition number."""
+    if not bool(torch.isfinite(a).all()):
+        a.fill_(torch.nan)
+        return
+    q, r = torch.linalg.qr(a.mT)
+    signs = torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(q.dtype)
+    a.copy_((q * signs[:, None, :]).mT)
 
 
 class Stiefel(Manifold):
@@ -44,9 +55,11 @@ class Stiefel(Manifold):
     def move(self, x: Tensor, step: Tensor, carried: Tensor | None = None) -> None:
         lengths = (step * step).sum(dim=(-2, -1))
         x.add_(step)
-        _orthonormal_rows(x)
         # every matrix decides for itself, so that a stack may be cut anywhere
-        for layer in torch.nonzero(~(lengths <= SMALL)).flatten().tolist():
+        for layer in torch.nonzero(~(lengths <= LARGE)).flatten().tolist():
+            _by_reflections(x[layer : layer + 1])
+        _orthonormal_rows(x)
+        for layer in torch.nonzero((lengths > SMALL) & (lengths <= LARGE)).flatten().tolist():
             _orthonormal_rows(x[layer : layer + 1])
         if carried is not None:
             carried.copy_(self.project(x, carried))
