@@ -9,6 +9,7 @@ back, any other goes on to its end.
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
 import os
 import shutil
@@ -90,12 +91,18 @@ def _pick_device(asked: str) -> str:
     return asked
 
 
-def _changes(expected: dict[str, str]) -> list[str]:
-    """What differs between this process and the launch: isosweep's code, Python, packages that can change a result."""
+@functools.cache
+def _here() -> dict[str, str]:
+    """The code and the packages of this process, which stay what they are once they are imported."""
     from isosweep.cluster.snapshot import versions
     from isosweep.measurement.code import code_id
 
-    found = {"code": code_id(), **versions()}
+    return {"code": code_id(), **versions()}
+
+
+def _changes(expected: dict[str, str]) -> list[str]:
+    """What differs between this process and the launch: isosweep's code, Python, packages that can change a result."""
+    found = _here()
     return [
         f"{name} {found.get(name)} here, {value} there" for name, value in expected.items() if found.get(name) != value
     ]
