@@ -8,8 +8,8 @@ of the two moves, plus the error bounds that the engine itself states (`abs_erro
 the last place.
 
 Spectra are sorted, and one entry's move may vanish by chance: a value's relative move is taken to be the largest among
-the values not smaller than it. Ranks, condition numbers and error bounds depend on the precision itself: they are shown
-and not judged.
+the values not smaller than it, and of the Jacobians at a run's inputs the largest at any of them. Ranks, condition
+numbers and error bounds depend on the precision itself: they are shown and not judged.
 """
 
 from __future__ import annotations
@@ -108,6 +108,31 @@ def _moves(reference: np.ndarray, moved: Sequence[np.ndarray], *, spectrum: bool
         return along
 
 
+def _pooled(
+    arrays: Mapping[str, np.ndarray], others: Sequence[Mapping[str, np.ndarray]], names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """How far the numbers of each array move; Jacobians of one step share the largest relative move of each place."""
+    found: dict[str, np.ndarray] = {}
+    shared: dict[tuple[str, int | None, int], np.ndarray] = {}
+    for name in names:
+        place, values = place_of(name), arrays[name]
+        spectrum = name.endswith(("eigenvalues", "singular_values"))
+        logarithms = "log" in place.quantity
+        found[name] = _moves(values, [o[name] for o in others], spectrum=spectrum, logarithms=logarithms)
+        if spectrum and place.sample is not None:
+            scale = np.ones_like(values) if logarithms else np.abs(values)
+            share = np.divide(found[name], scale, out=np.zeros_like(found[name]), where=scale > 0)
+            key = (place.quantity, place.step, values.size)
+            shared[key] = np.maximum(shared.get(key, share), share)
+    for name in names:
+        place, values = place_of(name), arrays[name]
+        key = (place.quantity, place.step, values.size)
+        if place.sample is not None and key in shared:
+            scale = np.ones_like(values) if "log" in place.quantity else np.abs(values)
+            found[name] = np.maximum(found[name], shared[key] * scale)
+    return found
+
+
 def _bounds(measurement: Measurement) -> dict[str, float]:
     """The engine's own bound of an eigenvalue's error, by step; a layer's block has no larger one than the whole."""
     return {str(f.step): f.abs_error for f in measurement.fisher if f.block == "all" and f.abs_error is not None}
@@ -128,19 +153,15 @@ def agreement(
     others = [dict(m.arrays()) for m in moved]
     bounds, bounds_of_other = _bounds(reference), _bounds(other)
     found: dict[str, list[tuple[float, float, str, int]]] = {}
+    alike = [n for n, values in a.items() if all(n in o and o[n].shape == values.shape for o in (b, *others))]
+    moves = _pooled(a, others, alike)
     for name, values in a.items():
         place = place_of(name)
-        has_all = (
-            name in b
-            and b[name].shape == values.shape
-            and all(name in o and o[name].shape == values.shape for o in others)
-        )
-        if not has_all:
+        if name not in moves:
             found.setdefault(place.quantity, []).append((math.inf, math.inf, f"{name}: one has it, one has not", 0))
             continue
-        spectrum = name.endswith(("eigenvalues", "singular_values"))
         logarithms = "log" in place.quantity
-        allowed = _SAFETY * _moves(values, [o[name] for o in others], spectrum=spectrum, logarithms=logarithms)
+        allowed = _SAFETY * moves[name]
         allowed = allowed + _LAST_PLACES * max(units) * (1.0 if logarithms else np.abs(values))
         if place.quantity.startswith("fisher"):
             allowed = allowed + bounds.get(str(place.step), 0.0) + bounds_of_other.get(str(place.step), 0.0)
