@@ -15,6 +15,7 @@ __all__ = [
     "SHAPES",
     "STATUS_COLOURS",
     "power_of_ten",
+    "with_stacked_legends",
 ]
 
 # DejaVu Sans has every symbol the figures use (superscripts, χ, √); Verdana has its measures.
@@ -71,8 +72,6 @@ def _config(size: int) -> dict[str, Any]:
             "titleColor": INK,
             "labelLimit": 260,
             "titleLimit": 320,
-            # Legends below a figure stand one under the other: side by side they would widen it on a narrow screen.
-            "layout": {"bottom": {"direction": "vertical", "anchor": "start", "margin": 4}},
         },
         "header": {"labelFont": FONT, "labelFontSize": size, "labelColor": INK, "labelLimit": 230, "title": None},
         "title": {"font": FONT, "fontSize": size, "fontWeight": "normal", "color": INK, "anchor": "start"},
@@ -82,6 +81,16 @@ def _config(size: int) -> dict[str, Any]:
 
 CONFIG = _config(12)
 PAPER_CONFIG = _config(9)
+
+
+def with_stacked_legends(config: dict[str, Any]) -> dict[str, Any]:
+    """A config whose legends below a figure stand one under the other: side by side they would widen it.
+
+    Vega knows this; Altair's schema does not, so that a notebook's charts do without.
+    """
+    layout = {"bottom": {"direction": "vertical", "anchor": "start", "margin": 4}}
+    return config | {"legend": config["legend"] | {"layout": layout}}
+
 
 _SUPERSCRIPTS = dict(zip("0123456789-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻", strict=True))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import vl_convert
 
-from isosweep.report.appearance import PAPER_CONFIG
+from isosweep.report.appearance import PAPER_CONFIG, with_stacked_legends
 from isosweep.report.described import Described
 from isosweep.report.every_figure import Progress, described_figures
 from isosweep.report.html_page import VEGA_LITE
@@ -25,7 +25,7 @@ _PNG_DPI = 300
 def paper_specification(figure: Described) -> dict[str, Any]:
     """The Vega-Lite specification of a figure at a paper's size: the page's, with smaller letters and panels."""
     spec: dict[str, Any] = figure.chart.properties(description=figure.alternative).to_dict(validate=False)
-    spec["config"] = PAPER_CONFIG
+    spec["config"] = with_stacked_legends(PAPER_CONFIG)
     columns = int(spec.get("columns", 1))
     room = (PAPER_WIDTH - 0.75 * figure.legend) / columns - 0.8 * figure.gutter
     width = round(min(figure.panel_width, room))

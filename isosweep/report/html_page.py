@@ -13,7 +13,7 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from isosweep.report.appearance import CONFIG
+from isosweep.report.appearance import CONFIG, with_stacked_legends
 from isosweep.report.described import Described, records
 from isosweep.report.drawings.chosen_network import PARTS, cell_labels, cell_rows, cell_said, first_cell
 from isosweep.report.every_figure import Drawn, Progress, draw
@@ -61,7 +61,7 @@ def _json(value: Any) -> Markup:
 def specification(figure: Described) -> dict[str, Any]:
     """The Vega-Lite specification of a figure."""
     spec: dict[str, Any] = figure.chart.properties(description=figure.alternative).to_dict(validate=False)
-    spec["config"] = CONFIG
+    spec["config"] = with_stacked_legends(CONFIG)
     return spec
 
 
