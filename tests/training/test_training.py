@@ -100,7 +100,7 @@ def stop():
 
 
 print("ready", flush=True)
-print(execute(run, checkpoints=Path(sys.argv[2]), checkpoint_minutes=1e-5, stop=stop).digest, flush=True)
+print(execute(run, checkpoints=Path(sys.argv[2]), checkpoint_minutes=1e-4, stop=stop).digest, flush=True)
 """
 
 
@@ -130,7 +130,7 @@ def killed_until_done(run: Run, folder: Path, dice: random.Random, longest: floa
         assert child.returncode == -signal.SIGKILL, rest
 
 
-LONGER = {"train__epochs": 15, "train__measure": {"epochs": [1, 8], "steps": [7], "kernel": 3, "smoothness": 5}}
+LONGER = {"train__epochs": 6, "train__measure": {"epochs": [1], "steps": [7], "kernel": 3, "smoothness": 5}}
 
 
 @pytest.mark.slow
@@ -138,14 +138,14 @@ LONGER = {"train__epochs": 15, "train__measure": {"epochs": [1, 8], "steps": [7]
 @pytest.mark.parametrize("name", ["plain", "stiefel"])
 def test_killed_at_random_moments(name: str, seed: int, tmp_path: Path) -> None:
     run = run_of(**(VARIANTS[name] | LONGER))
-    digest, kills = killed_until_done(run, tmp_path, random.Random(seed), 0.5)
+    digest, kills = killed_until_done(run, tmp_path, random.Random(seed), 1.0)
     assert kills > 0
     assert digest == execute(run).digest
 
 
 def test_killed_once(tmp_path: Path) -> None:
     run = run_of(**LONGER)
-    digest, kills = killed_until_done(run, tmp_path, random.Random(1), 0.4)
+    digest, kills = killed_until_done(run, tmp_path, random.Random(1), 1.0)
     assert kills > 0
     assert digest == execute(run).digest
 
@@ -186,10 +186,16 @@ def test_digits_are_learned() -> None:
 @pytest.mark.slow
 def test_98_percent_of_digits_test_data_with_ten_layers() -> None:
     run = run_of(
-        network={"depth": 10, "width": 128, "activation": "tanh", "init": "orthogonal", "gain": "critical"}
-        | {"q_star": "1/64"},
+        network={
+            "depth": 10,
+            "width": 128,
+            "activation": "relu",
+            "init": "orthogonal",
+            "gain": "critical",
+            "q_star": 1,
+        },
         data={"name": "digits", "samples": 1437, "test": 360, "scale": "fixed_point"},
-        train={"epochs": 60, "batch": 32, "optimizer": "adam", "learning_rate": 0.001, "schedule": "cosine"},
+        train={"epochs": 25, "batch": 32, "optimizer": "adam", "learning_rate": 0.001, "schedule": "cosine"},
     )
     assert execute(run, workers=2).scalars["final_test_accuracy"] >= 0.98
 
