@@ -15,7 +15,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from isosweep.report.appearance import CONFIG, SERIES
+from isosweep.report.appearance import FONT, SERIES
 
 VARIANTS = ("euclidean", "stiefel", "oblique")
 FIRST_EPOCHS = 5
@@ -152,7 +152,7 @@ def figures(rows: pd.DataFrame, out: Path) -> None:
     )
     out.mkdir(parents=True, exist_ok=True)
     for name, chart in (("relation", relation), ("along-training", along), ("loss", loss)):
-        chart.configure(**CONFIG).save(out / f"{name}.png", ppi=90)
+        chart.configure(font=FONT, background="white").save(out / f"{name}.png", ppi=90)
 
 
 def main() -> None:
