@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from isosweep.sweep.settings import Run
 from isosweep.sweep.sweep import Sweep
 from isosweep.tables.schema import FISHER, RUNS, Column, schema_of
 from isosweep.tables.theory import COMPARED, RESIDUAL_KEYS, predicted_layers, residuals, theory_row
+
+_ROWS_AT_A_TIME = 2000
 
 __all__ = ["details", "measured_rows", "runs_schema", "runs_table"]
 
@@ -34,7 +37,7 @@ def _measured(record: dict[str, Any], whole: dict[str, Any] | None) -> dict[str,
     """The columns of `runs` that a record fills."""
     provenance = json.loads(record["provenance"])
     row: dict[str, Any] = {name: float(value) for name, value in json.loads(record["scalars"]).items()}
-    row |= {name: value for name, value in provenance.items() if name in _PROVENANCE}
+    row |= {n: sys.intern(v) if isinstance(v, str) else v for n, v in provenance.items() if n in _PROVENANCE}
     for name in _TIMES:
         seconds = provenance.get(name)
         row[name] = (
@@ -118,7 +121,7 @@ def runs_schema(runs: Sequence[Run]) -> pa.Schema:
 def runs_table(
     sweep: Sweep,
     states: Mapping[str, RunState],
-    measured: Mapping[str, dict[str, Any]],
+    measured: dict[str, dict[str, Any]],
     causes: Mapping[str, str | None],
     kept: pa.Table | None,
     unchanged: set[str],
@@ -127,13 +130,22 @@ def runs_table(
     """The table `runs`, a row for every run in the sweep's order.
 
     Args:
+        measured: what new records give to their rows; emptied.
         kept: an earlier such table with the same columns, from which the rows of the runs in `unchanged` are taken.
     """
-    rows = []
+    plain = schema.remove_metadata()
+    pieces: list[pa.Table] = []
+    rows: list[dict[str, Any]] = []
+
+    def flush() -> None:
+        pieces.append(pa.Table.from_pylist([{n: row.get(n) for n in plain.names} for row in rows], schema=plain))
+        rows.clear()
+
     for run in sweep.runs():
         if run.id in unchanged:
             continue
-        state, found = states[run.id], measured.get(run.id, {})
+        # let go of as soon as it is a row: of 100,000 runs, all of them in Python would be a gigabyte
+        state, found = states[run.id], measured.pop(run.id, {})
         row = {
             "run_id": run.id,
             "sweep": sweep.name,
@@ -143,8 +155,10 @@ def runs_table(
             "failure_cause": causes[run.id],
         }
         rows.append(row | found | theory_row(run, found))
-    plain = schema.remove_metadata()
-    new = pa.Table.from_pylist([{name: row.get(name) for name in plain.names} for row in rows], schema=plain)
+        if len(rows) >= _ROWS_AT_A_TIME:
+            flush()
+    flush()
+    new = pa.concat_tables(pieces)
     if kept is None:
         table = new
     else:
