@@ -13,7 +13,6 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +44,6 @@ __all__ = [
 
 OUTCOMES = ("done", "diverged")
 # 2: errors and density of a matrix-free Fisher. What an older record lacks reads as null.
-# A folder's time stamp that is younger than this may not tell two changes apart.
-_STAMP_SECONDS = 3.0
 RECORD_FORMAT = 3
 _CHECKSUM = b"isosweep.checksum"
 # What stands in the checksum's place while it is taken: text that occurs nowhere else.
@@ -209,31 +206,21 @@ def list_records(store: Store) -> dict[str, str]:
     return found
 
 
-def record_stamps(store: Store, known: Mapping[str, int]) -> tuple[dict[str, str | None], dict[str, int]]:
-    """Which file each record is: run id → inode and time stamp, by which a file put in its place differs; and the time
-    stamp of each subfolder, for the next time.
-
-    Args:
-        known: subfolder → its time stamp at an earlier look. Where that is the same still, nothing in it was added,
-            removed or replaced; its records are not looked at one by one and have None.
+def record_stamps(store: Store) -> dict[str, str]:
+    """Which file each record is: run id → inode and time stamp, by which a file put in its place, or written over,
+    differs. No file is opened.
     """
-    stamps: dict[str, str | None] = {}
-    folders: dict[str, int] = {}
+    stamps: dict[str, str] = {}
     try:
-        fans = [entry for entry in os.scandir(store.records) if entry.is_dir()]
+        folders = [entry.path for entry in os.scandir(store.records) if entry.is_dir()]
     except FileNotFoundError:
-        return stamps, folders
-    now = store.now()
-    for fan in fans:
-        stamp = os.stat(fan.path).st_mtime_ns
-        same = known.get(fan.name) == stamp
-        if now - stamp / 1e9 > _STAMP_SECONDS:  # else more may come within the same tick of its clock
-            folders[fan.name] = stamp
-        for entry in os.scandir(fan.path):
+        return stamps
+    for folder in folders:
+        for entry in os.scandir(folder):
             if entry.name.endswith(".arrow"):
                 with contextlib.suppress(FileNotFoundError):
-                    stamps[entry.name.partition(".")[0]] = None if same else _stamp(entry)
-    return stamps, folders
+                    stamps[entry.name.partition(".")[0]] = _stamp(entry)
+    return stamps
 
 
 def _stamp(entry: os.DirEntry[str]) -> str:

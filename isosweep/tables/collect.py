@@ -120,8 +120,8 @@ def _collect(
     }
     states = picture.states(run.id for run in runs)
     previous = read_previous(out, _TABLES, about)
-    stamps, folders = record_stamps(store, previous.folders if previous is not None else {})
-    made_from = {run: _made_from(run, state, stamps, previous) for run, state in states.items()}
+    stamps = record_stamps(store)
+    made_from = {run: _made_from(run, state, stamps) for run, state in states.items()}
     result.statuses, result.environments = Counter(), Counter()
     if previous is not None and previous.made_from == made_from and (out / "sweep.json").is_file():
         _count(result, previous.file("runs").read(columns=["status", "environment_class"]))
@@ -153,7 +153,7 @@ def _collect(
         _count(result, whole)
         for table in tables.values():
             table.writer.close()
-        tables["state"] = state_table(out, collection, about, made_from, groups, folders)
+        tables["state"] = state_table(out, collection, about, made_from, groups)
         replace(out / "sweep.json", json.dumps(_about(sweep), indent=1, sort_keys=True).encode() + b"\n")
         for table in tables.values():
             table.publish()
@@ -164,13 +164,10 @@ def _collect(
     return all(collection_of(out / name) == collection for name in (*(f"{n}.parquet" for n in _TABLES), STATE))
 
 
-def _made_from(run: str, state: RunState, stamps: Mapping[str, str | None], previous: Previous | None) -> str:
+def _made_from(run: str, state: RunState, stamps: Mapping[str, str]) -> str:
     """What a run's row is made from: its record's file, else its state."""
     if state.status in ("done", "diverged"):
-        stamp = stamps.get(run, "gone")
-        if stamp is None:  # nothing in its folder has changed
-            stamp = previous.made_from.get(run, "? ?").split()[1] if previous is not None else "?"
-        return f"{state.status} {stamp} {len(state.attempts)}"
+        return f"{state.status} {stamps.get(run, 'gone')} {len(state.attempts)}"
     return f"{state.status} {len(state.attempts)} {state.why or ''}"
 
 

@@ -32,14 +32,12 @@ class Previous:
         about: what all of it depends on: the sweep, isosweep's code, the number of buckets.
         made_from: what each run's row was made from.
         groups: table → bucket of each of its row groups, in order.
-        folders: subfolder of the records → its time stamp.
     """
 
     folder: Path
     about: dict[str, Any]
     made_from: dict[str, str]
     groups: dict[str, list[int]]
-    folders: dict[str, int]
 
     def file(self, name: str) -> pq.ParquetFile:
         """A table, to be read by row groups."""
@@ -52,10 +50,9 @@ def state_table(
     about: dict[str, Any],
     made_from: dict[str, str],
     groups: dict[str, list[int]],
-    folders: dict[str, int],
 ) -> Table:
     """The state of a collection, ready to be published with its tables."""
-    noted = json.dumps({"about": about, "groups": groups, "folders": folders}, sort_keys=True).encode()
+    noted = json.dumps({"about": about, "groups": groups}, sort_keys=True).encode()
     table = Table(folder / STATE, _SCHEMA.with_metadata({_ABOUT: noted}), collection)
     table.write(pa.table({"run_id": list(made_from), "made_from": list(made_from.values())}, schema=_SCHEMA))
     table.writer.close()
@@ -73,4 +70,4 @@ def read_previous(folder: Path, names: tuple[str, ...], about: dict[str, Any]) -
     if noted["about"] != about or any(collection_of(folder / f"{name}.parquet") != collection for name in names):
         return None
     made_from = dict(zip(state["run_id"].to_pylist(), state["made_from"].to_pylist(), strict=True))
-    return Previous(folder, about, made_from, noted["groups"], noted["folders"])
+    return Previous(folder, about, made_from, noted["groups"])
