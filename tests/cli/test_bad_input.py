@@ -131,7 +131,7 @@ def test_every_command_answers_help_and_json_is_json(command: Command) -> None:
     ]
     assert {"launch", "status", "collect", "report", "show", "run", "logs", "cancel"} <= set(commands)
     for name in commands:
-        assert "--store" in command.run(name, "--help").stdout or name in ("predict",)
+        assert "--store" in command.run(name, "--help").stdout or name in ("predict", "data")
     plan = command.json("launch", "tiny.yaml", "--local", "--dry-run")
     assert plan["schema_version"] == 1
     assert plan["runs"] == 4
