@@ -24,9 +24,9 @@ demo: install
 	@echo "tables: $(CURDIR)/$(OUT)/tables"
 	@echo "page:   $(CURDIR)/$(OUT)/quickstart.html"
 
-# Two processes share the tests; each that needs a Slurm starts its own.
+# Three processes share the tests, since many wait; each that needs a Slurm starts its own.
 test: install
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadgroup $(PYTEST_FLAGS)
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)

@@ -29,6 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.xdist_group("browser"))
+        elif item.path.name == "test_archive.py":  # its archive takes half a minute to make
+            item.add_marker(pytest.mark.xdist_group("archive"))
 
 
 @dataclass

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
@@ -26,6 +27,13 @@ def slurm() -> Iterator[PrivateSlurm]:
     private_slurm.require_slurm()
     with PrivateSlurm(max_array_size=11) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short one: paths of sockets have few letters."""
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -185,7 +185,7 @@ class Resolver:
             )
         fisher = None if n is None else self._fisher(point, n)
         jacobian = None if m is None else JacobianSettings(m, point.get("jacobian_data") or "train")
-        return MeasureSettings(fisher, jacobian, point["dtype"], point["reversal"])
+        return MeasureSettings(fisher, jacobian, point["dtype"], bool(point.get("reversal")))
 
     def _fisher(self, point: Point, samples: int) -> FisherSettings:
         """As asked; "auto" counts as the dual until the network's shapes are known (`_decided`)."""

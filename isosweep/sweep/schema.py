@@ -344,8 +344,8 @@ class MeasureSection(Section):
     dtype: Annotated[tuple[Literal["float64", "float32"], ...], EXPAND] = Field(
         ("float64",), description="Floating type of the measurement, on every device."
     )
-    reversal: Annotated[tuple[Switch, ...], EXPAND] = Field(
-        (False,),
+    reversal: Annotated[tuple[Switch, ...], EXPAND] | None = Field(
+        None,
         description="Of residual networks: the errors of going back in time through the blocks, in place of keeping or "
         "recomputing their states (false if absent).",
     )

@@ -68,8 +68,12 @@ def test_an_interrupt_leaves_nothing_behind_and_loses_nothing(held: Command) -> 
     pool.communicate(timeout=60)
     assert pool.returncode == 130
     assert not any(processes.alive(child) for child in children)
-    # the two in hand were given up without a trace, the third had not been claimed
-    assert held.json("status", "held.yaml", check=4)["counts"] == {"missing": 5, "lost": 1}
+    # The two in hand were given up without a trace, the third had not been claimed. On a busy machine a worker may be
+    # cut off before it says so: its run is lost, and as free.
+    assert held.json("status", "held.yaml", check=4)["counts"] in (
+        {"missing": 5, "lost": 1},
+        {"missing": 4, "lost": 2},
+    )
     assert held.json("launch", "held.yaml", "--local", "--dry-run")["runs"] == 6
 
 
@@ -88,7 +92,7 @@ def test_a_launcher_killed_outright_takes_its_workers_along_and_frees_its_runs(h
     assert len(records(held)) == 3
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_launchers_killed_at_random_instants_never_lose_or_double_a_run(command: Command, seed: int) -> None:
     draw = random.Random(seed)
     for _ in range(3):

@@ -120,7 +120,7 @@ class Faulty:
             seen = observe(self.store, [run.id for run in self.sweep.runs()])
         return dict(Counter(state.status for state in seen.states.values()))
 
-    def until(self, condition: Callable[[], object], timeout: float = 120) -> None:
+    def until(self, condition: Callable[[], object], timeout: float = 240) -> None:
         faults.wait_until(condition, timeout, pause=0.2)
 
     def held(self, *words: object) -> str:
@@ -302,6 +302,7 @@ def test_no_accounting(faulty: Faulty) -> None:
 
 
 @fault("a job id used again", "nothing: jobs are known by name, and a name by its launch's token")
+@pytest.mark.slow
 def test_job_id_used_again(command: Command, undisturbed: dict[str, str]) -> None:
     with PrivateSlurm(nodes=1) as first:
         faulty = Faulty(command, first, undisturbed)
@@ -479,6 +480,7 @@ def test_python_missing_on_the_node(faulty: Faulty) -> None:
 
 
 @fault("a run that takes its whole job down, each time", "after two silent deaths it has failed; its siblings end", "–")
+@pytest.mark.slow
 def test_run_that_kills_its_job(faulty: Faulty) -> None:
     """The node is lost with it, twice, and Slurm requeues the job each time."""
     job = faulty.held()

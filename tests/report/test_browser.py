@@ -86,7 +86,7 @@ def compared_page(quickstart: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.parametrize("made", ["trained_page", "compared_page"])
-@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.slow)])
 def test_pages_of_training_and_of_two_sweeps(
     shown: Open, tmp_path: Path, request: pytest.FixtureRequest, made: str, width: int
 ) -> None:
@@ -160,7 +160,7 @@ def test_hovering_shows_seeds_and_spread(shown: Open, quickstart_page: str, tmp_
     assert " to " in told
 
 
-@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.slow)])
 def test_accessibility(shown: Open, quickstart_page: str, tmp_path: Path, width: int) -> None:
     import axe_playwright_python
 

@@ -215,6 +215,7 @@ def test_not_on_cores_nor_on_another_processs_threads(spec: dict[str, Any], thre
         ]
 
 
+@pytest.mark.slow
 def test_not_on_restarts(command: Command) -> None:
     """Workers killed in the middle of runs, launched again until all is there: the digests of an undisturbed launch."""
     command.write("own.py", OWN)

@@ -66,6 +66,7 @@ def test_a_planted_unseeded_draw_is_caught_and_its_layer_named(swept: Command) -
     assert row["first_difference"]["element"] == "q"
 
 
+@pytest.mark.slow
 def test_another_environment_is_explained_field_by_field(swept: Command) -> None:
     """torch told to take other kernels: the bits move, and the fingerprints say why."""
     elsewhere = {"ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Haswell", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}

@@ -55,6 +55,7 @@ def test_a_search_from_the_file_to_the_found_file(tune: Command) -> None:
     assert "searched-tuned.yaml is there already" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_goes_on_and_finds_the_same(tune: Command, tmp_path: Path) -> None:
     arguments = ("tune", "searched.yaml", "--local", "--workers", "1", "--json")
     disturbed = tune.start(*arguments)
