@@ -25,6 +25,7 @@ from isosweep.report.drawings.edge_of_stability import edge_of_stability
 from isosweep.report.drawings.fisher_by_layer import fisher_by_layer
 from isosweep.report.drawings.growth_with import growth_with
 from isosweep.report.drawings.heat_map import heat_map
+from isosweep.report.drawings.jacobian_law import jacobian_histogram, jacobian_quantiles, near_critical
 from isosweep.report.drawings.layer_profile import PROFILES, layer_profile
 from isosweep.report.drawings.relation import relation
 from isosweep.report.drawings.residuals import residuals
@@ -70,10 +71,11 @@ def _told(figure: Described) -> dict[str, Any]:
 
 
 def _all(quickstart: Tables, folder: Path) -> dict[str, Described]:
-    """Figures of a sweep at initialisation, of one that trains, and of two side by side; not those of a law."""
+    """Figures of a sweep at initialisation, of one that trains, and of two side by side."""
     cells = cells_of(quickstart, roles(quickstart))
     theory = cells.runs.assign(theory_fisher_lambda_max=2.0 * cells.runs["depth"] ** 1.1)
     networks, note = spectra_of(quickstart, cells)
+    lawful, without = near_critical(cells, networks)
     trained = load_tables(
         write_trained(folder / "trained", {"manifold": ["euclidean", "stiefel"], "gain": [1.0, 1.5], "seed": [0, 1]})
     )
@@ -86,6 +88,7 @@ def _all(quickstart: Tables, folder: Path) -> dict[str, Described]:
         completeness(cells), chosen_network(cells, networks, note),
         *(heat_map(cells, measure) for measure in MEASURES[1:]),
         *(spectra_overview(kind, cells, networks) for kind in ("fisher", "jacobian")),
+        jacobian_histogram(quickstart, cells, lawful), jacobian_quantiles(cells, networks, lawful, without),
         fisher_by_layer(cells, networks), relation(cells), growth_with(cells_with_theory, MEASURES[0], "depth"),
         growth_with(cells, MEASURES[3], "depth"), *(layer_profile(profile, cells, networks) for profile in PROFILES),
         residuals(cells_with_theory, MEASURES[0]), *(training_curves(along, curves) for along in ALONG_TRAINING),
