@@ -4,7 +4,8 @@ The block (α, β) of F has the norm √λ_max(K_α K_β). Small networks: from 
 iteration for all pairs at once: one pass over the layers forms every K_γ once and multiplies the vectors of all pairs
 that γ belongs to in one matrix product, α first and β second (α < β). x ↦ K_β K_α x is self-adjoint in the inner
 product of K_α, so ρ = uᵀz/xᵀu with u = K_α x, z = K_β u is its Rayleigh quotient and √(zᵀK_α z/xᵀu − ρ²) its residual:
-an eigenvalue lies within it. ρ plus the residual is returned, so that a norm is not taken too small.
+an eigenvalue lies within it. ρ plus the residual is returned: above that eigenvalue, which is the largest unless the
+random start had next to nothing of its direction. So these norms are estimates, to about `TOLERANCE`, and no proof.
 
 Memory: R numbers a pair, and two R². Operations a pass: those of the dual, and 2R² for each of the B² entries.
 """
@@ -37,7 +38,7 @@ Terms = Callable[[], Iterator[GramTerm]]
 
 
 def block_norms(terms: Terms, layers: int, rows: int, workers: Workers) -> Tensor:
-    """The norm of every block of F; beyond `EXACT_OPERATIONS` from above, to about `TOLERANCE`.
+    """The norm of every block of F; exact up to `EXACT_OPERATIONS`, beyond estimated to about `TOLERANCE`.
 
     Args:
         terms: gives every layer's, with and without the bias' part, one at a time; called once a pass.

@@ -304,8 +304,9 @@ class FisherSection(Section):
     )
     bounds: Annotated[tuple[Switch, ...], EXPAND] = Field(
         (False,),
-        description="Upper bounds of λ_max beside it: three that always hold, and Sokol and Park's approximation "
-        "(columns `fisher_bound_…`, `fisher_sokol_park`). For all parameters, the true Fisher, not centred.",
+        description="Upper bounds of λ_max beside it: three (two of them from estimated norms in large networks), and "
+        "Sokol and Park's approximation (columns `fisher_bound_…`, `fisher_sokol_park`). For all parameters, the true "
+        "Fisher, not centred.",
     )
     damping: Annotated[tuple[Annotated[Moderate, Field(gt=0)], ...], EXPAND] | None = Field(
         None,
