@@ -1,4 +1,4 @@
-"""Upper bounds of the largest Fisher eigenvalue that always hold, and an approximation that does not.
+"""Upper bounds of the largest Fisher eigenvalue, and an approximation that is none.
 
 F is split into the blocks of all weights W^1, W^2, … and biases b^1, b^2, …; K_α is block α's own dual matrix, and
 the norm of the off-diagonal block (α, β) is √λ_max(K_α K_β).
