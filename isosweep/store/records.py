@@ -1,9 +1,10 @@
 """Records: one immutable Arrow IPC file a run, whole or not at all, with a checksum over every byte and the digest of
 what was measured.
 
-A record is one row: settings and provenance as JSON, measured arrays as lists. Its outcome is in its name, so that a
-listing tells which runs are finished. A file that is torn, altered or not a record is told from a sound one by
-`read_record` and can be set aside by `quarantine`.
+A record is one row: settings and provenance as JSON, measured arrays as lists. A file has the columns alone that its
+run measured, and reads as `record_schema` whatever they are. Its outcome is in its name, so that a listing tells which
+runs are finished. A file that is torn, altered or not a record is told from a sound one by `read_record` and can be set
+aside by `quarantine`. Many at once are read by `isosweep.store.many_records`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from isosweep.measurement.training_columns import TRAINING_COLUMNS
 
@@ -28,26 +29,33 @@ if TYPE_CHECKING:
     from isosweep.sweep.settings import Run
 
 __all__ = [
+    "BLANK",
+    "CHECKSUM",
     "OUTCOMES",
     "BadRecord",
     "NewerRecord",
+    "RecordFile",
+    "checksum_of",
+    "decode_record",
     "encode_record",
     "has_record",
     "list_records",
     "publish_record",
     "quarantine",
     "read_record",
+    "record_files",
     "record_path",
     "record_schema",
-    "record_stamps",
+    "widened",
 ]
 
 OUTCOMES = ("done", "diverged")
-# 2: errors and density of a matrix-free Fisher. What an older record lacks reads as null.
-RECORD_FORMAT = 3
-_CHECKSUM = b"isosweep.checksum"
+# 2: errors and density of a matrix-free Fisher. 3: training. 4: columns that hold something alone, the checksum at the
+# foot alone. What a record lacks reads as null.
+RECORD_FORMAT = 4
+CHECKSUM = b"isosweep.checksum"
 # What stands in the checksum's place while it is taken: text that occurs nowhere else.
-_BLANK = hashlib.sha256(b"the checksum of an isosweep record").hexdigest().encode()
+BLANK = hashlib.sha256(b"the checksum of an isosweep record").hexdigest().encode()
 
 
 class BadRecord(Exception):
@@ -128,7 +136,6 @@ def encode_record(run: Run, measurement: Measurement, outcome: str, version: int
 
     from isosweep.sweep.settings import to_json
 
-    schema = record_schema()
     unknown = {name for point in measurement.training for name in point.values} - {c.name for c in TRAINING_COLUMNS}
     assert not unknown, f"{unknown} are no columns of the training curve: see TRAINING_COLUMNS"
     row = {
@@ -144,20 +151,48 @@ def encode_record(run: Run, measurement: Measurement, outcome: str, version: int
         "layers": [vars(layer) for layer in measurement.layers],
         "training": [{"step": point.step, "epoch": point.epoch, **point.values} for point in measurement.training],
     }
-    batch = pa.RecordBatch.from_pylist(
-        [row], schema=schema.with_metadata({_CHECKSUM: _BLANK, b"isosweep.format": str(RECORD_FORMAT).encode()})
-    )
+    metadata = {CHECKSUM: BLANK, b"isosweep.format": str(RECORD_FORMAT).encode()}
+    batch = pa.RecordBatch.from_pylist([row], schema=_columns_of(row).with_metadata(metadata))
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
     return _seal(sink.getvalue().to_pybytes())
 
 
-def _seal(data: bytes) -> bytes:
-    """Write the checksum into its places in the metadata, which an Arrow file holds at its head and again in its
-    footer.
+def _columns_of(row: dict[str, Any]) -> pa.Schema:
+    """The columns of `record_schema` that hold something in this row: of a list of structs, the fields that do.
+
+    An Arrow file names its columns twice and keeps its books of every one, so that empty ones were half of a small
+    record.
     """
-    return data.replace(_BLANK, hashlib.sha256(data).hexdigest().encode())
+    import pyarrow as pa
+
+    fields = []
+    for column in record_schema():
+        kind, value = column.type, row[column.name]
+        if pa.types.is_list(kind):
+            if not value:
+                continue
+            parts = [part for part in kind.value_type if any(item.get(part.name) is not None for item in value)]
+            kind = pa.list_(pa.struct(parts))
+        fields.append(pa.field(column.name, kind))
+    return pa.schema(fields)
+
+
+def _seal(data: bytes) -> bytes:
+    """Write the checksum into its place in the footer's metadata. In the same metadata at the file's head the place
+    stays blank: the heads of all records with the same columns are the same bytes, and need be read once.
+    """
+    before, _, after = data.rpartition(BLANK)
+    return before + hashlib.sha256(data).hexdigest().encode() + after
+
+
+def checksum_of(*parts: bytes | memoryview) -> bytes:
+    """The checksum of a file that comes in these parts, the checksum itself being `BLANK` in them."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+    return total.hexdigest().encode()
 
 
 def _unseal(data: bytes) -> pa.ipc.RecordBatchFileReader:
@@ -169,10 +204,10 @@ def _unseal(data: bytes) -> pa.ipc.RecordBatchFileReader:
         metadata = reader.schema.metadata or {}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadRecord(f"no whole Arrow file: {str(error).splitlines()[0]}") from None
-    checksum = metadata.get(_CHECKSUM)
+    checksum = metadata.get(CHECKSUM)  # the footer's; up to format 3 it is at the head too
     if checksum is None:
         raise BadRecord("an Arrow file, but no record of isosweep")
-    if hashlib.sha256(data.replace(checksum, _BLANK)).hexdigest().encode() != checksum:
+    if checksum_of(data.replace(checksum, BLANK)) != checksum:
         raise BadRecord("the checksum does not fit the content: the file was altered")
     if int(metadata.get(b"isosweep.format", b"0")) > RECORD_FORMAT:
         raise NewerRecord("a sound record in the format of a newer isosweep")
@@ -206,26 +241,30 @@ def list_records(store: Store) -> dict[str, str]:
     return found
 
 
-def record_stamps(store: Store) -> dict[str, str]:
-    """Which file each record is: run id → inode and time stamp, by which a file put in its place, or written over,
-    differs. No file is opened.
+class RecordFile(NamedTuple):
+    """Which file a record is: inode and time stamp, by which a file put in its place, or written over, differs; and its
+    size in bytes.
     """
-    stamps: dict[str, str] = {}
+
+    stamp: str
+    size: int
+
+
+def record_files(store: Store) -> dict[str, RecordFile]:
+    """Run id → the file of its record. No file is opened."""
+    files: dict[str, RecordFile] = {}
     try:
         folders = [entry.path for entry in os.scandir(store.records) if entry.is_dir()]
     except FileNotFoundError:
-        return stamps
+        return files
     for folder in folders:
         for entry in os.scandir(folder):
             if entry.name.endswith(".arrow"):
                 with contextlib.suppress(FileNotFoundError):
-                    stamps[entry.name.partition(".")[0]] = _stamp(entry)
-    return stamps
-
-
-def _stamp(entry: os.DirEntry[str]) -> str:
-    found = entry.stat()
-    return f"{found.st_ino}.{found.st_mtime_ns}"
+                    found = entry.stat()
+                    stamp = f"{found.st_ino}.{found.st_mtime_ns}"
+                    files[entry.name.partition(".")[0]] = RecordFile(stamp, found.st_size)
+    return files
 
 
 def has_record(store: Store, run: str) -> bool:
@@ -249,43 +288,62 @@ def read_record(path: Path, name: str | None = None) -> pa.RecordBatch:
         BadRecord: torn, altered, foreign, or another run's than its name says.
         OSError: the file cannot be read at all.
     """
+    return decode_record(path.read_bytes(), name or path.name)
+
+
+def decode_record(data: bytes, name: str) -> pa.RecordBatch:
+    """The record whose file of this name holds these bytes.
+
+    Raises:
+        BadRecord: as `read_record`.
+    """
     import pyarrow as pa
 
-    reader = _unseal(path.read_bytes())
+    reader = _unseal(data)
     try:
         batch = reader.get_batch(0)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadRecord(f"cannot be decoded: {str(error).splitlines()[0]}") from None
-    if batch.num_rows == 1 and not batch.schema.equals(record_schema(), check_metadata=False):
-        batch = _widened(batch)
+    batch = widened(batch)
     if not batch.schema.equals(record_schema(), check_metadata=False) or batch.num_rows != 1:
         raise BadRecord("its columns are not a record's")
     run = batch.column("run_id")[0].as_py()
-    if (name or path.name) != f"{run}.{batch.column('outcome')[0].as_py()}.arrow":
+    if name != f"{run}.{batch.column('outcome')[0].as_py()}.arrow":
         raise BadRecord(f"it holds the record of {run}, which its name does not say")
     return batch
 
 
-def _widened(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with null, or an empty list, for what records of its format did not have yet; else as it is."""
+def widened(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Records with null, or an empty list, for the columns that they lack; as they are if they have others beside."""
     import pyarrow as pa
 
-    columns = []
-    for wanted in record_schema():
-        at = batch.schema.get_field_index(wanted.name)
-        column = batch.column(at) if at >= 0 else pa.array([[] if pa.types.is_list(wanted.type) else None], wanted.type)
-        if pa.types.is_list(wanted.type) and pa.types.is_list(column.type) and column.type != wanted.type:
-            column = _widened_structs(column, wanted.type)
-        columns.append(column)
-    if not set(batch.schema.names) <= set(record_schema().names):
+    wanted = record_schema()
+    if batch.schema.equals(wanted, check_metadata=False) or not set(batch.schema.names) <= set(wanted.names):
         return batch
-    fields = [pa.field(f.name, c.type) for f, c in zip(record_schema(), columns, strict=True)]
+    columns = []
+    for field in wanted:
+        at = batch.schema.get_field_index(field.name)
+        column = batch.column(at) if at >= 0 else _lacking(field.type, batch.num_rows)
+        if pa.types.is_list(field.type) and pa.types.is_list(column.type) and column.type != field.type:
+            column = _widened_structs(column, field.type)
+        columns.append(column)
+    fields = [pa.field(field.name, column.type) for field, column in zip(wanted, columns, strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, metadata=batch.schema.metadata))
+
+
+def _lacking(kind: pa.DataType, rows: int) -> pa.Array:
+    """A column that no file has: empty lists, or nulls."""
+    import pyarrow as pa
+
+    if not pa.types.is_list(kind):
+        return pa.nulls(rows, kind)
+    return pa.ListArray.from_arrays(pa.array([0] * (rows + 1), pa.int32()), pa.array([], kind.value_type))
 
 
 def _widened_structs(column: pa.ListArray, wanted: pa.ListType) -> pa.ListArray:
     """A list of structs with null for the fields that `wanted` has and it has not; as it is if it has others."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     inner = column.flatten()
     if not (pa.types.is_struct(inner.type) and pa.types.is_struct(wanted.value_type)):
@@ -298,7 +356,7 @@ def _widened_structs(column: pa.ListArray, wanted: pa.ListType) -> pa.ListArray:
         for field in wanted.value_type
     ]
     structs = pa.StructArray.from_arrays(parts, names=[field.name for field in wanted.value_type])
-    return pa.ListArray.from_arrays(pa.array([0, len(inner)], pa.int32()), structs)
+    return pa.ListArray.from_arrays(pc.subtract(column.offsets, column.offsets[0]), structs)
 
 
 def quarantine(store: Store, path: Path, reason: str) -> Path | None:

@@ -14,7 +14,6 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,24 +23,27 @@ import pyarrow.compute as pc
 
 from isosweep.measurement.code import code_id, package_root
 from isosweep.store.attempts import read_attempt
+from isosweep.store.many_records import RecordReader
 from isosweep.store.publish import replace
-from isosweep.store.records import BadRecord, NewerRecord, quarantine, read_record, record_path, record_stamps
+from isosweep.store.records import BadRecord, NewerRecord, RecordFile, quarantine, record_files, record_path
 from isosweep.store.status import Picture, RunState, look
 from isosweep.store.store import Store
 from isosweep.sweep.settings import Run
 from isosweep.sweep.sweep import Sweep
 from isosweep.tables.parquet import Table, collection_of, concatenated, read_group
 from isosweep.tables.previous import STATE, Previous, read_previous, state_table
-from isosweep.tables.rows import details, measured_rows, runs_schema, runs_table
+from isosweep.tables.rows import details
+from isosweep.tables.runs import Measured, runs_schema, runs_table
 from isosweep.tables.schema import FISHER, JACOBIAN, LAYERS, TRAINING, schema_of
 
 __all__ = ["SCHEMA_VERSION", "Collected", "collect"]
 
 SCHEMA_VERSION = 1
-# Runs of a bucket, which is what is read, merged and written at a time; and how many buckets there are at most.
+# Runs of a bucket, which is what is read, merged and written at a time; and how many buckets there are at most. Where
+# that many records come to more bytes than these, there are as many buckets as bring them below.
 _BUCKET_RUNS = 500
 _MOST_BUCKETS = 256
-_READERS = 4
+_BUCKET_BYTES = 64_000_000
 # How often a collection is begun anew because another came between.
 _TRIES = 5
 _DETAILS = {"fisher": FISHER, "jacobian": JACOBIAN, "layers": LAYERS, "training": TRAINING}
@@ -109,7 +111,8 @@ def _collect(
     """One collection; whether all that lies in the folder afterwards is its own, or was up to date before."""
     out, runs = result.out, sweep.runs()
     picture = look(store)
-    buckets = max(1, min(_MOST_BUCKETS, -(-len(runs) // _BUCKET_RUNS)))
+    files = record_files(store)
+    buckets = _how_many_buckets(len(runs), sum(files[run.id].size for run in runs if run.id in files))
     about = {
         "sweep": sweep.hash,
         "name": sweep.name,
@@ -120,8 +123,7 @@ def _collect(
     }
     states = picture.states(run.id for run in runs)
     previous = read_previous(out, _TABLES, about)
-    stamps = record_stamps(store)
-    made_from = {run: _made_from(run, state, stamps) for run, state in states.items()}
+    made_from = {run: _made_from(run, state, files) for run, state in states.items()}
     result.statuses, result.environments = Counter(), Counter()
     if previous is not None and previous.made_from == made_from and (out / "sweep.json").is_file():
         _count(result, previous.file("runs").read(columns=["status", "environment_class"]))
@@ -145,7 +147,7 @@ def _collect(
             unchanged_rows = {run for run in unchanged if run not in reader.lost}
         if kept is None and unchanged:
             # the columns are others now: what was measured is read from the details' source, the records
-            measured |= reader.rows(sorted(unchanged & picture.records.keys()))
+            reader.rows(sorted(unchanged & picture.records.keys()), measured)
         causes = {run.id: _cause(states[run.id]) for run in runs if run.id not in unchanged_rows}
         tables["runs"] = Table(out / "runs.parquet", schema, collection)
         whole = runs_table(sweep, states, measured, causes, kept, unchanged_rows, schema)
@@ -164,10 +166,19 @@ def _collect(
     return all(collection_of(out / name) == collection for name in (*(f"{n}.parquet" for n in _TABLES), STATE))
 
 
-def _made_from(run: str, state: RunState, stamps: Mapping[str, str]) -> str:
+def _how_many_buckets(runs: int, size: int) -> int:
+    """Buckets for so many runs, whose records have so many bytes: by bytes in powers of two, so that records that come
+    in seldom change their number, which has all of them read anew.
+    """
+    by_runs = max(1, min(_MOST_BUCKETS, -(-runs // _BUCKET_RUNS)))
+    by_bytes = 1 << max(0, -(-size // _BUCKET_BYTES) - 1).bit_length()
+    return max(by_runs, by_bytes)
+
+
+def _made_from(run: str, state: RunState, files: Mapping[str, RecordFile]) -> str:
     """What a run's row is made from: its record's file, else its state."""
     if state.status in ("done", "diverged"):
-        return f"{state.status} {stamps.get(run, 'gone')} {len(state.attempts)}"
+        return f"{state.status} {files[run].stamp if run in files else 'gone'} {len(state.attempts)}"
     return f"{state.status} {len(state.attempts)} {state.why or ''}"
 
 
@@ -188,7 +199,7 @@ def _count(result: Collected, runs: pa.Table) -> None:
 
 
 class _Reader:
-    """Reads records, several at a time, and notes those that cannot be used."""
+    """Reads records, and notes those that cannot be used."""
 
     def __init__(
         self,
@@ -201,32 +212,25 @@ class _Reader:
         self.store, self.picture, self.result, self.set_aside = store, picture, result, set_aside
         self.progress = progress or (lambda done: None)
         self.lost: set[str] = set()
-        self._pool = ThreadPoolExecutor(_READERS)
+        self._records = RecordReader()
 
     def read(self, runs: Sequence[str]) -> pa.Table | None:
         """The records of these runs, in that order, less those that cannot be used; None if that is all of them."""
         paths = [record_path(self.store, run, self.picture.records[run]) for run in runs]
-        batches = []
-        for run, batch in zip(runs, self._pool.map(self._one, paths), strict=True):
-            if batch is None:
-                del self.picture.records[run]
-                self.lost.add(run)
-            else:
-                batches.append(batch)
+        found = self._records.read(paths)
+        for place, problem in found.problems.items():
+            del self.picture.records[runs[place]]
+            self.lost.add(runs[place])
+            _note(self.store, paths[place], problem, self.result, self.set_aside)
         self.result.read += len(runs)
         self.progress(self.result.read)
-        return pa.Table.from_batches(batches).combine_chunks() if batches else None
+        return found.table if len(found.table) else None
 
-    def rows(self, runs: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """What the records of these runs give to their rows in `runs`."""
-        found: dict[str, dict[str, Any]] = {}
+    def rows(self, runs: Sequence[str], measured: Measured) -> None:
+        """Add what the records of these runs give to their rows in `runs`."""
         for start in range(0, len(runs), _BUCKET_RUNS):
             if (records := self.read(runs[start : start + _BUCKET_RUNS])) is not None:
-                found |= measured_rows(records)
-        return found
-
-    def _one(self, path: Path) -> pa.RecordBatch | None:
-        return _read(self.store, path, self.result, self.set_aside)
+                measured.add(records)
 
 
 def _buckets(runs: Sequence[Run], recorded: Mapping[str, str], number: int) -> Iterator[tuple[int, list[Run]]]:
@@ -247,10 +251,10 @@ def _write_details(
     previous: Previous | None,
     unchanged: set[str],
     buckets: int,
-) -> tuple[dict[str, list[int]], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, list[int]], Measured]:
     """Write every table but `runs`; the bucket of each row group, and what new records give to `runs`."""
     groups: dict[str, list[int]] = {name: [] for name in schemas}
-    measured: dict[str, dict[str, Any]] = {}
+    measured = Measured()
     with contextlib.ExitStack() as stack:
         old = {name: stack.enter_context(previous.file(name)) for name in schemas} if previous is not None else {}
         for bucket, members in _buckets(runs, reader.picture.records, buckets):
@@ -258,14 +262,14 @@ def _write_details(
             kept = {run.id for run in members if run.id in unchanged}
             records = reader.read([run.id for run in new]) if new else None
             if records is not None:
-                measured |= measured_rows(records)
+                measured.add(records)
             by_id = {run.id: run for run in new}
             for name, schema in schemas.items():
                 parts = []
                 if previous is not None and kept and bucket in previous.groups[name]:
                     parts.append(read_group(old[name], previous.groups[name].index(bucket), kept, schema))
                 if records is not None:
-                    parts.append(details(name, records, by_id, measured, schema))
+                    parts.append(details(name, records, by_id, measured.inputs, schema))
                 whole = concatenated(parts, schema)
                 if len(parts) > 1:
                     whole = whole.take(pc.sort_indices(whole["run_id"]))  # stable: a run's rows stay in their order
@@ -274,25 +278,22 @@ def _write_details(
     return groups, measured
 
 
-def _read(store: Store, path: Path, result: Collected, set_aside: bool) -> pa.RecordBatch | None:
-    """A record; None, and noted in `result`, if it cannot be used."""
-    try:
-        return read_record(path).replace_schema_metadata(None)
-    except FileNotFoundError:
-        return None  # another collector has set it aside meanwhile
-    except NewerRecord as error:
-        result.unread[str(path)] = str(error)
-    except BadRecord as error:
-        result.set_aside[str(path)] = str(error)
+def _note(store: Store, path: Path, problem: BadRecord | OSError, result: Collected, set_aside: bool) -> None:
+    """Note in `result` a record that cannot be used, and set it aside if it is bad."""
+    if isinstance(problem, FileNotFoundError):
+        return  # another collector has set it aside meanwhile
+    if isinstance(problem, NewerRecord):
+        result.unread[str(path)] = str(problem)
+    elif isinstance(problem, BadRecord):
+        result.set_aside[str(path)] = str(problem)
         if set_aside:
             try:
-                quarantine(store, path, str(error))
-            except OSError as problem:
+                quarantine(store, path, str(problem))
+            except OSError as error:
                 del result.set_aside[str(path)]
-                result.unread[str(path)] = f"{error}; and it could not be set aside: {problem.strerror or problem}"
-    except OSError as error:
-        result.unread[str(path)] = error.strerror or str(error)
-    return None
+                result.unread[str(path)] = f"{problem}; and it could not be set aside: {error.strerror or error}"
+    else:
+        result.unread[str(path)] = problem.strerror or str(problem)
 
 
 def _about(sweep: Sweep) -> dict[str, Any]:
