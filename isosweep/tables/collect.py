@@ -149,9 +149,9 @@ def _collect(
             # the columns are others now: what was measured is read from the details' source, the records
             reader.rows(sorted(unchanged & picture.records.keys()), measured)
         causes = {run.id: _cause(states[run.id]) for run in runs if run.id not in unchanged_rows}
-        tables["runs"] = Table(out / "runs.parquet", schema, collection)
+        tables["runs"] = Table(out / "runs.parquet", schema, collection, found_by="run_id")
         whole = runs_table(sweep, states, measured, causes, kept, unchanged_rows, schema)
-        tables["runs"].write(whole)
+        tables["runs"].write(whole, split=True)
         _count(result, whole)
         for table in tables.values():
             table.writer.close()
