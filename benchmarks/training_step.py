@@ -1,11 +1,11 @@
-"""A training step against a plain PyTorch loop and geoopt, as ratios of things interleaved in one run.
+"""A training step against a plain PyTorch loop, as ratios of things interleaved in one run.
 
     python benchmarks/training_step.py [--depth 200] [--width 400] [--batch 1000] [--rounds 3]
 
 Rows: the plain loop (autograd, torch.optim) and isosweep's step of the same network, batch and optimizer, on one thread
-and shared by two workers; the parts of a Riemannian step on the Stiefel and the oblique manifold; geoopt's, one matrix
-after the other, on a few layers and multiplied up. "seconds" are the fastest round; "core-seconds" are processor time
-of the process in that round, which other work on the machine leaves alone.
+and shared by two workers; the optimizer's part on the Stiefel and the oblique manifold (`training_stiefel.py` has it
+beside geoopt). "seconds" are the fastest round; "core-seconds" are processor time of the process in that round, which
+other work on the machine leaves alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import copy
 import time
 from collections.abc import Callable
 
-import geoopt  # type: ignore[import-untyped]
 import torch
 from torch import nn
 from torch.nn import functional
@@ -24,8 +23,6 @@ from isosweep.sweep.train_settings import TrainSettings
 from isosweep.threads import Workers, single_threaded
 from isosweep.training.batch_gradient import batch_gradient
 from isosweep.training.parameters import Parameters
-
-GEOOPT_LAYERS = 4
 
 
 class Clock:
@@ -107,26 +104,14 @@ def main() -> None:
                 else:
                     held.gradient.normal_().mul_(1e-4)
                     clock.tasks[f"riemannian adam on {on}, {words}"] = lambda shared=shared: shared.step(1.0)
-        points = [
-            geoopt.ManifoldParameter(module.weight.detach().clone(), manifold=geoopt.EuclideanStiefel())
-            for module in list(network)[2 : 2 + 2 * GEOOPT_LAYERS : 2]
-            if isinstance(module, nn.Linear)
-        ]
-        theirs = geoopt.optim.RiemannianAdam(points, lr=1e-5)
-        for point in points:
-            point.grad = torch.randn_like(point) * 1e-4
-        clock.tasks[f"geoopt on stiefel, {len(points)} layers"] = theirs.step
         clock.run(asked.rounds)
-    print(f"torch {torch.__version__}, geoopt {geoopt.__version__}; depth {depth}, width {asked.width}, batch {batch}")
+    print(f"torch {torch.__version__}; depth {depth}, width {asked.width}, batch {batch}")
     print(f"{'':44} {'seconds':>9} {'core-seconds':>12}")
     for name in clock.tasks:
         print(clock.row(name))
-    many = depth / len(points)
-    print(clock.row(f"geoopt on stiefel, {len(points)} layers", many) + f"   (× {many:g}: all layers)")
     cores, seconds = clock.cores, clock.seconds
     loop, mine = "plain loop, 1 thread", "isosweep adam, {}"
     both, stiefel = "  of it forward and backward, {}", "riemannian adam on stiefel, {}"
-    theirs_name = f"geoopt on stiefel, {len(points)} layers"
     rows = {
         "speed of a step beside the plain loop, 1 thread (≥ 0.9)": cores[loop] / cores[mine.format("1 worker")],
         "two workers beside one, seconds (≥ 1.6)": seconds[mine.format("1 worker")] / seconds[mine.format("2 workers")],
@@ -134,12 +119,6 @@ def main() -> None:
         "stiefel optimizer over forward and backward (≤ 1)": cores[stiefel.format("1 worker")]
         / cores[both.format("1 worker")],
         "the same in seconds, two workers": seconds[stiefel.format("2 workers")] / seconds[both.format("2 workers")],
-        "geoopt over isosweep, stiefel, core-seconds (≥ 10)": many
-        * cores[theirs_name]
-        / cores[stiefel.format("1 worker")],
-        "geoopt over isosweep in seconds, two workers": many
-        * seconds[theirs_name]
-        / seconds[stiefel.format("2 workers")],
     }
     for name, value in rows.items():
         print(f"{name:60} {value:7.2f}")

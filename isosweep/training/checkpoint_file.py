@@ -18,7 +18,8 @@ import numpy as np
 
 __all__ = ["FORMAT", "Content", "OtherCheckpoint", "TornCheckpoint", "decode", "encode"]
 
-FORMAT = 1
+# 2: tangent vectors at square orthogonal matrices are written in the group's own coordinates.
+FORMAT = 2
 _MAGIC = b"isoswpcp"
 _ALIGNED = 64
 

@@ -27,10 +27,12 @@ from isosweep.training.optimizers import Optimizer, optimizer
 
 __all__ = ["Parameters"]
 
-# Entries of a plain piece, and matrices of a stack, in one task on a CPU: constants of the measurement. On a GPU a
-# vector, or a stack, is one task.
+# Entries of a plain piece, and of the matrices of a stack (one at least), in one task on a CPU: a constant of the
+# measurement. On a GPU a vector, or a stack, is one task.
 PIECE = 1 << 16
-MATRICES = 2
+# Steps after which matrices are put back onto a manifold that rounding takes them from. A step moves a matrix by less
+# than 1e-7 from it in float32 and 1e-15 in float64.
+RESTORED = 16
 
 
 @dataclass
@@ -38,6 +40,8 @@ class _StackState:
     """A stack of hidden weights that moves as matrices: X, and the scales where it has them."""
 
     stack: Stack
+    on: Manifold
+    matrices: int
     weights: Tensor
     gradients: Tensor
     x: Tensor
@@ -81,13 +85,10 @@ class Parameters:
         self.gradient = torch.zeros_like(self.flat)
         self.gradients = self.layout.views(self.gradient)
         self.count = 0
+        self.piece = (self.flat.numel() or 1) if self.flat.is_cuda else PIECE
         rest = self.flat[self.layout.rest :]
         self.moments = _moments(self.optimizer, self.plain, rest)
         self.stacks = [self._begin(stack) for stack in self.layout.stacks]
-        self.piece = self.flat.numel() or 1
-        self.matrices = max((len(stack.layers) for stack in self.layout.stacks), default=1)
-        if not self.flat.is_cuda:
-            self.piece, self.matrices = PIECE, MATRICES
 
     def _begin(self, stack: Stack) -> _StackState:
         weights = stack.view(self.flat)
@@ -95,13 +96,16 @@ class Parameters:
         if self.scaled:
             scales, x = self.manifold.start(weights)
             torch.mul(x, scales[:, None, None], out=weights)
+        on = self.manifold.of_shape(stack.rows, stack.columns)
         return _StackState(
             stack,
+            on,
+            max(1, self.piece // (stack.rows * stack.columns)),
             weights,
             stack.view(self.gradient),
             x,
             scales,
-            _moments(self.of_matrices, self.manifold, x),
+            _moments(self.of_matrices, on, x),
             {} if scales is None else _moments(self.optimizer, self.plain, scales),
         )
 
@@ -117,8 +121,8 @@ class Parameters:
 
     def _tasks(self, factor: float, shrink: float) -> Iterator[Callable[[], None]]:
         for state in self.stacks:
-            for first in range(0, len(state.x), self.matrices):
-                yield self._matrix_task(state, slice(first, first + self.matrices), factor, shrink)
+            for first in range(0, len(state.x), state.matrices):
+                yield self._matrix_task(state, slice(first, first + state.matrices), factor, shrink)
         rate, decay = self.settings.learning_rate * factor, self.settings.weight_decay or 0.0
         point, gradient = self.flat[self.layout.rest :], self.gradient[self.layout.rest :]
         for first in range(0, len(point), self.piece):
@@ -147,18 +151,21 @@ class Parameters:
         decay = (settings.weight_decay or 0.0) if settings.manifold == "euclidean" else 0.0
 
         def task() -> None:
-            x = state.x[part]
-            gradient = state.gradients[part] if shrink == 1.0 else state.gradients[part] * shrink
+            x, gradient = state.x[part], state.gradients[part]
+            if shrink != 1.0:
+                gradient.mul_(shrink)
             of_scales: Tensor | None = None
             if state.scales is not None:
-                of_scales = (gradient * x).sum(dim=(1, 2))
-                gradient = gradient * state.scales[part][:, None, None]
+                of_scales = torch.bmm(gradient.flatten(1).unsqueeze(1), x.flatten(1).unsqueeze(2)).flatten()
+                gradient.mul_(state.scales[part][:, None, None])
             if settings.orthogonality_penalty:
                 gram = x @ x.mT
                 gram.diagonal(dim1=1, dim2=2).sub_(1)
-                gradient = torch.baddbmm(gradient, gram, x, alpha=2 * settings.orthogonality_penalty)
+                gradient.baddbmm_(gram, x, alpha=2 * settings.orthogonality_penalty)
             here = {name: moment[part] for name, moment in state.moments.items()}
-            self.of_matrices.step(x, gradient, here, self.manifold, rate, self.count, decay)
+            self.of_matrices.step(x, gradient, here, state.on, rate, self.count, decay)
+            if self.count % RESTORED == 0:
+                state.on.restore(x)
             if state.scales is not None and of_scales is not None:
                 scales = state.scales[part]
                 here = {name: moment[part] for name, moment in state.scale_moments.items()}
@@ -176,7 +183,7 @@ class Parameters:
             return 0.0
         total = 0.0
         for state in self.stacks:
-            for x in torch.split(state.x, MATRICES):
+            for x in torch.split(state.x, state.matrices):
                 gram = (x @ x.mT).double()
                 gram.diagonal(dim1=1, dim2=2).sub_(1)
                 total += float(gram.square().sum())
@@ -194,8 +201,8 @@ class Parameters:
                 continue
             off = [
                 float(value)
-                for piece in torch.split(state.x, MATRICES)
-                for value in self.manifold.deviation(piece).double().cpu()
+                for piece in torch.split(state.x, state.matrices)
+                for value in state.on.deviation(piece).double().cpu()
             ]
             on_manifold = self.manifold is not self.plain
             for layer, scale, value in zip(state.stack.layers, state.scales.double().cpu().tolist(), off, strict=True):

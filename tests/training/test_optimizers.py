@@ -32,6 +32,8 @@ def moments_of(rule: Any, on: Manifold, x: Tensor) -> dict[str, Tensor]:
 def walked(name: str, x: Tensor, on: str = "euclidean", decay: float = 0.0, **options: Any) -> Tensor:
     """x after `STEPS` steps of rate 0.05 on ½|x − noise|² and a cubic, whose gradients a plain loop can repeat."""
     rule, space = optimizer(settings_of(name, **options)), manifold(on)
+    if x.ndim == 3:
+        space = space.of_shape(*x.shape[1:])
     x = x.clone()
     moments = moments_of(rule, space, x)
     for count in range(1, STEPS + 1):
@@ -246,7 +248,7 @@ def test_scale_times_point_by_the_chain_rule(on: str) -> None:
     penalty = 0.5 * (omega or 0) * (x @ x.mT - eye).square().sum()
     of_x, of_scales = torch.autograd.grad(loss + penalty, [x, scales])
     wanted = x.detach().clone()
-    manifold(on).move(wanted, manifold(on).project(x.detach(), of_x) * -0.02)
+    manifold(on).move(wanted, manifold(on).project(x.detach(), of_x), -0.02)
     others = tall.x.double() @ tall.x.double().mT - eye
     assert held.penalty() == pytest.approx(float(penalty.detach()) + 0.5 * (omega or 0) * float(others.square().sum()))
     rest = held.flat[held.layout.rest :] - 0.01 * direction[held.layout.rest :]

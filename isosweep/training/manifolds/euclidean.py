@@ -19,8 +19,13 @@ class Euclidean(Manifold):
     def square(self, x: Tensor, u: Tensor) -> Tensor:
         return u * u
 
-    def move(self, x: Tensor, step: Tensor, carried: Tensor | None = None) -> None:
-        x.add_(step)
+    def move(
+        self, x: Tensor, tangent: Tensor, rate: float, divisor: Tensor | None = None, *, carry: bool = False
+    ) -> None:
+        if divisor is None:
+            x.add_(tangent, alpha=rate)
+        else:
+            x.addcdiv_(tangent, divisor, value=rate)
 
     def start(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         scales = frobenius_scales(weights)

@@ -3,7 +3,8 @@
 A new manifold is one new file in this folder with an instance in a module-level name `MANIFOLD`.
 
 Points are stacks (layers, rows, columns), or for the Euclidean one of any shape; every matrix moves on its own, so a
-stack may be cut between layers without changing a bit of it. A layer's weights are scale · X with X on the manifold.
+stack may be cut between layers. A layer's weights are scale · X with X on the manifold. How a tangent vector is written
+is the manifold's affair, so long as it is a tensor of the point's shape, linear in the vector and of the same length.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ class Manifold(ABC):
 
     name: str
 
+    def of_shape(self, rows: int, columns: int) -> Manifold:
+        """The same manifold as it is best computed for matrices of this shape."""
+        return self
+
     @abstractmethod
     def project(self, x: Tensor, z: Tensor) -> Tensor:
         """The part of z that is tangent at x: of the loss's gradient, the Riemannian gradient. May return z itself."""
@@ -38,10 +43,22 @@ class Manifold(ABC):
         """⟨u, u⟩ of each component, of a shape that broadcasts against u: what adaptive optimizers average."""
 
     @abstractmethod
-    def move(self, x: Tensor, step: Tensor, carried: Tensor | None = None) -> None:
-        """Moves x in place along the tangent `step`, and `carried`, a tangent at the old x, to the new one.
+    def move(
+        self, x: Tensor, tangent: Tensor, rate: float, divisor: Tensor | None = None, *, carry: bool = False
+    ) -> None:
+        """Moves x in place along rate · tangent / divisor.
 
-        `step` is not used after, and may be overwritten.
+        Args:
+            tangent: at x; not changed without `carry`.
+            rate: how far, with its sign.
+            divisor: one number for each component (of the shape of `square`); None: 1.
+            carry: whether `tangent` is transported to the new x, in place.
+        """
+
+    def restore(self, x: Tensor) -> None:  # noqa: B027  # most have nothing to do
+        """Puts x, in place, back onto the manifold that rounding takes it from.
+
+        Called once in `isosweep.training.parameters.RESTORED` steps; for manifolds that do so in every `move`, nothing.
         """
 
     @abstractmethod

@@ -23,14 +23,17 @@ class Oblique(Manifold):
         """One number a row: each lies on a sphere of its own."""
         return (u * u).sum(dim=-1, keepdim=True)
 
-    def move(self, x: Tensor, step: Tensor, carried: Tensor | None = None) -> None:
+    def move(
+        self, x: Tensor, tangent: Tensor, rate: float, divisor: Tensor | None = None, *, carry: bool = False
+    ) -> None:
         # exp_x(u) = cos|u| x + (sin|u|/|u|) u; sinc has the limit at 0, in units of π
-        length = torch.linalg.vector_norm(step, dim=-1, keepdim=True)
-        x.mul_(torch.cos(length)).addcmul_(step, torch.sinc(length / torch.pi))
+        by: Tensor | float = rate if divisor is None else rate / divisor
+        length = torch.linalg.vector_norm(tangent, dim=-1, keepdim=True).mul_(abs(by))
+        x.mul_(torch.cos(length)).addcmul_(tangent, torch.sinc(length / torch.pi).mul_(by))
         # rounding would leave the sphere by a random walk, one ulp a step
         x.div_(torch.linalg.vector_norm(x, dim=-1, keepdim=True))
-        if carried is not None:
-            carried.copy_(self.project(x, carried))
+        if carry:
+            tangent.addcmul_(x, (x * tangent).sum(dim=-1, keepdim=True), value=-1)
 
     def start(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         return frobenius_scales(weights), weights / torch.linalg.vector_norm(weights, dim=-1, keepdim=True)

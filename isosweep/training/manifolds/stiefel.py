@@ -7,6 +7,8 @@ That Q is found as L⁻¹(X + U) with LLᵀ = (X + U)(X + U)ᵀ, the Cholesky fa
 CholeskyQR loses orthogonality as the squared condition number, which here is at most 1 + ‖U‖², since a tangent U gives
 (X + U)(X + U)ᵀ = I + UUᵀ. Where ‖U‖_F² exceeds `SMALL` it is done twice (CholeskyQR2; Yamamoto et al. 2015); beyond
 `LARGE`, where the Cholesky factor would lose its digits, that matrix is decomposed by Householder reflections.
+
+Tangent vectors are written as they are. Square matrices have a file of their own, `orthogonal_group`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor
 
 from isosweep.training.manifolds.manifold import Manifold, ManifoldError, frobenius_scales
+from isosweep.training.manifolds.orthogonal_group import ORTHOGONAL_GROUP
 
 __all__ = ["LARGE", "MANIFOLD", "SMALL", "Stiefel"]
 
@@ -44,6 +47,10 @@ def _by_reflections(a: Tensor) -> None:
 class Stiefel(Manifold):
     name = "stiefel"
 
+    def of_shape(self, rows: int, columns: int) -> Manifold:
+        """Square ones are the orthogonal group, where the same step takes fewer products."""
+        return ORTHOGONAL_GROUP if rows == columns else self
+
     def project(self, x: Tensor, z: Tensor) -> Tensor:
         product = z @ x.mT
         return torch.baddbmm(z, product + product.mT, x, alpha=-0.5)
@@ -52,7 +59,10 @@ class Stiefel(Manifold):
         """One number a matrix: each is one component of the product of manifolds."""
         return (u * u).sum(dim=(-2, -1), keepdim=True)
 
-    def move(self, x: Tensor, step: Tensor, carried: Tensor | None = None) -> None:
+    def move(
+        self, x: Tensor, tangent: Tensor, rate: float, divisor: Tensor | None = None, *, carry: bool = False
+    ) -> None:
+        step = tangent * (rate if divisor is None else rate / divisor)
         lengths = (step * step).sum(dim=(-2, -1))
         x.add_(step)
         # every matrix decides for itself, so that a stack may be cut anywhere
@@ -61,8 +71,8 @@ class Stiefel(Manifold):
         _orthonormal_rows(x)
         for layer in torch.nonzero((lengths > SMALL) & (lengths <= LARGE)).flatten().tolist():
             _orthonormal_rows(x[layer : layer + 1])
-        if carried is not None:
-            carried.copy_(self.project(x, carried))
+        if carry:
+            tangent.copy_(self.project(x, tangent))
 
     def start(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         scales = frobenius_scales(weights)

@@ -46,7 +46,7 @@ class Adam(Optimizer):
         square = moments["square"].mul_(self.beta2).add_(on.square(point, gradient), alpha=1 - self.beta2)
         # both biases in the two numbers: η m/(1 − β1ᵗ) / (√v/√(1 − β2ᵗ) + ε)
         denominator = torch.sqrt(square).div_(math.sqrt(1 - self.beta2**count)).add_(self.eps)
-        on.move(point, (mean / denominator).mul_(-rate / (1 - self.beta1**count)), mean)
+        on.move(point, mean, -rate / (1 - self.beta1**count), denominator, carry=True)
 
     def decayed(self, point: Tensor, gradient: Tensor, rate: float, decay: float) -> Tensor:
         """The gradient with the weight decay."""

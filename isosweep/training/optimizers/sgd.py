@@ -37,10 +37,10 @@ class Sgd(Optimizer):
             gradient = gradient.add(point, alpha=decay)
         gradient = on.project(point, gradient)
         if self.momentum == 0:
-            on.move(point, gradient * -rate)
+            on.move(point, gradient, -rate)
             return
         momentum = moments["momentum"].mul_(self.momentum).add_(gradient)
-        on.move(point, momentum * -rate, momentum)
+        on.move(point, momentum, -rate, carry=True)
 
 
 OPTIMIZER = Sgd

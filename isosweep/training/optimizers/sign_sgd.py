@@ -46,7 +46,7 @@ class SignSgd(Optimizer):
             direction = torch.where(square > 0, mean / torch.sqrt(square), torch.zeros_like(mean))
             # a mean or square that is not a number must not be hidden by the comparison
             direction = torch.where(torch.isnan(square), square, direction)
-        on.move(point, direction.mul_(-rate))
+        on.move(point, direction, -rate)
 
 
 OPTIMIZER = SignSgd
