@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
+from isosweep.measurement.environment import fingerprint
 from isosweep.sweep.train_settings import TrainSettings
 from isosweep.threads import Workers, single_threaded
 from isosweep.training.batch_gradient import batch_gradient
-from isosweep.training.checkpoint_file import Content
 from isosweep.training.checkpoints import _SHARE, Checkpoints
 from isosweep.training.parameters import Parameters
 
@@ -49,9 +49,9 @@ def main() -> None:
             walk(x, y)
             held.step(1.0)
         step, step_cores = (time.perf_counter() - began) / STEPS, (time.process_time() - used) / STEPS
-        box = Checkpoints(Path(place), "run", 1, asked.minutes)
+        box = Checkpoints(Path(place), "run", 1, asked.minutes, fingerprint())
         began, used = time.perf_counter(), time.process_time()
-        path = box.save(1, Content("run", 1, {}, {n: t.numpy() for n, t in held.tensors().items()}))
+        path = box.save(1, box.content({}, {n: t.numpy() for n, t in held.tensors().items()}))
         write, write_cores = time.perf_counter() - began, time.process_time() - used
         began = time.perf_counter()
         assert box.load() is not None

@@ -18,7 +18,7 @@ import numpy as np
 
 __all__ = ["FORMAT", "Content", "OtherCheckpoint", "TornCheckpoint", "decode", "encode"]
 
-# 2: tangent vectors at square orthogonal matrices are written in the group's own coordinates.
+# 2: tangent vectors at square orthogonal matrices in the group's own coordinates; the environment.
 FORMAT = 2
 _MAGIC = b"isoswpcp"
 _ALIGNED = 64
@@ -39,6 +39,7 @@ class Content:
     Attributes:
         run: id of the run.
         version: the measurement version.
+        environment: what can change bits where it was written: see `isosweep.measurement.environment.DECISIVE`.
         values: what JSON can hold.
         arrays: by name.
     """
@@ -47,6 +48,7 @@ class Content:
     version: int
     values: dict[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
 
 
 def encode(content: Content) -> bytes:
@@ -62,6 +64,7 @@ def encode(content: Content) -> bytes:
             "format": FORMAT,
             "run": content.run,
             "version": content.version,
+            "environment": content.environment,
             "values": content.values,
             "arrays": places,
             "size": at,
@@ -104,4 +107,4 @@ def decode(data: bytes, run: str, version: int) -> Content:
         count = int(np.prod(shape, dtype=np.int64))
         dtype = np.dtype(place["dtype"])
         arrays[place["name"]] = np.frombuffer(data, dtype, count, begin + place["at"]).reshape(shape)
-    return Content(header["run"], header["version"], header["values"], arrays)
+    return Content(header["run"], header["version"], header["values"], arrays, header["environment"])

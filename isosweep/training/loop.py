@@ -220,7 +220,7 @@ class Training:
         arrays |= {f"state/{name}": tensor.cpu().numpy() for name, tensor in self.parameters.tensors().items()}
         arrays |= {f"observer/{name}": array for name, array in self.observer.arrays().items()}
         values = {"trajectory": values, "step": self.step, "count": self.parameters.count}
-        return checkpoints.save(self.step, Content(checkpoints.run, checkpoints.version, values, arrays))
+        return checkpoints.save(self.step, checkpoints.content(values, arrays))
 
     def restore(self, content: Content) -> None:
         """Take up the state of a checkpoint."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from isosweep.data.augmentation import augmented, image_shape
 from isosweep.data.splits import Split, load_splits
+from isosweep.measurement.environment import fingerprint
 from isosweep.measurement.measurement import Measurement
 from isosweep.measurement.spectra import MeasuredInputs, input_statistics
 from isosweep.networks.realize import initial_network, measured_split
@@ -69,7 +70,8 @@ def train_run(
         training.trajectory.scalars |= input_statistics(inputs)
         box = None
         if checkpoints is not None:
-            box = Checkpoints(checkpoints, run.id, MEASUREMENT_VERSION, checkpoint_minutes)
+            here = fingerprint(str(device))
+            box = Checkpoints(checkpoints, run.id, MEASUREMENT_VERSION, checkpoint_minutes, here)
         training.run(box, stop)
     found = training.trajectory
     scalars = dict(found.scalars) | {"training_steps": float(training.step)}

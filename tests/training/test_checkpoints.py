@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from isosweep.measurement.environment import DECISIVE
 from isosweep.measurement.measurement import FisherBlock, JacobianSample, LayerActivity, TrainingPoint
+from isosweep.training import checkpoint_file
 from isosweep.training import checkpoints as module
 from isosweep.training.checkpoint_file import Content, OtherCheckpoint, TornCheckpoint, decode, encode
 from isosweep.training.checkpoints import CheckpointError, Checkpoints
@@ -58,8 +60,11 @@ def test_anothers_is_told_from_a_torn_one() -> None:
         decode(SOUND, "run", 2)
 
 
-def box(folder: Path, run: str = "run", version: int = 1) -> Checkpoints:
-    return Checkpoints(folder / "own", run, version, minutes=1.0)
+HERE = dict.fromkeys(DECISIVE, "the same")
+
+
+def box(folder: Path, run: str = "run", version: int = 1, **environment: str) -> Checkpoints:
+    return Checkpoints(folder / "own", run, version, 1.0, HERE | environment)
 
 
 def test_the_last_two_are_kept(tmp_path: Path) -> None:
@@ -94,6 +99,37 @@ def test_anothers_is_an_error_and_stays(tmp_path: Path, run: str, version: int) 
     with pytest.raises(CheckpointError, match=r"cannot be gone on from.*move it away"):
         box(tmp_path, run, version).load()
     assert path.read_bytes() == before
+
+
+def test_one_of_the_first_format_is_an_error_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As isosweep named and wrote them before environments had a word in it."""
+    monkeypatch.setattr(checkpoint_file, "FORMAT", 1)
+    first = encode(Content("run", 1))
+    monkeypatch.undo()
+    own = box(tmp_path)
+    own.folder.mkdir()
+    path = own.folder / "step-000000000005.checkpoint"
+    path.write_bytes(first)
+    with pytest.raises(CheckpointError, match=r"of format 1 .* writes format 2"):
+        own.load()
+    assert path.read_bytes() == first
+
+
+def test_in_another_environment_class_a_run_begins_anew_and_loses_nothing(tmp_path: Path) -> None:
+    there, here = box(tmp_path, torch_version="2.12"), box(tmp_path, torch_version="2.13")
+    for step in (5, 10):
+        there.save(step, there.content({"step": step}, {}))
+    with pytest.warns(
+        UserWarning, match=r"begins anew: its checkpoint of step 10 .*torch_version was '2.12' and is '2.13'"
+    ):
+        assert here.load() is None
+    for step in (2, 4, 6):
+        here.save(step, here.content({"step": step}, {}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert here.load().values == {"step": 6}
+        assert there.load().values == {"step": 10}
+    assert len(list(here.folder.iterdir())) == 4
 
 
 def test_nothing_changes_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

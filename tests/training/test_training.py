@@ -18,10 +18,12 @@ import pytest
 import torch
 from training_runs import run_of, runs_of
 
+from isosweep.measurement.environment import fingerprint
 from isosweep.measurement.execute import execute
 from isosweep.measurement.measurement import Measurement
 from isosweep.measurement.paused import Paused
 from isosweep.sweep.settings import Run, to_json
+from isosweep.training import run as train
 from isosweep.training.checkpoints import CheckpointError
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -245,6 +247,20 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         execute(run_of(), checkpoints=tmp_path, stop=lambda: True)
     with pytest.raises(CheckpointError, match="is a checkpoint of run"):
         execute(run_of(train__batch=16), checkpoints=tmp_path)
+
+
+def test_a_checkpoint_of_another_environment_class_is_not_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, Measurement]
+) -> None:
+    stop = iter([False, False, False, True])
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(train, "fingerprint", lambda device: fingerprint(device) | {"cpu_model": "another"})
+        with pytest.raises(Paused):
+            execute(run_of(), checkpoints=tmp_path, stop=lambda: next(stop))
+    (left,) = tmp_path.iterdir()
+    with pytest.warns(UserWarning, match="begins anew.*cpu_model was 'another'"):
+        assert execute(run_of(), checkpoints=tmp_path).digest == undisturbed["plain"].digest
+    assert left.exists()
 
 
 def test_a_pause_needs_a_place() -> None:
