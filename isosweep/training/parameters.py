@@ -30,6 +30,8 @@ __all__ = ["Parameters"]
 # Entries of a plain piece, and of the matrices of a stack (one at least), in one task on a CPU: a constant of the
 # measurement. On a GPU a vector, or a stack, is one task.
 PIECE = 1 << 16
+# Plain pieces, one after the other, of one task: handing a task to a worker takes as long as a few pieces.
+_PIECES = 8
 # Steps after which matrices are put back onto a manifold that rounding takes them from. A step moves a matrix by less
 # than 1e-7 from it in float32 and 1e-15 in float64.
 RESTORED = 16
@@ -125,23 +127,24 @@ class Parameters:
                 yield self._matrix_task(state, slice(first, first + state.matrices), factor, shrink)
         rate, decay = self.settings.learning_rate * factor, self.settings.weight_decay or 0.0
         point, gradient = self.flat[self.layout.rest :], self.gradient[self.layout.rest :]
-        for first in range(0, len(point), self.piece):
-            yield self._plain_task(point, gradient, self.moments, slice(first, first + self.piece), rate, decay, shrink)
+        pieces = [slice(first, first + self.piece) for first in range(0, len(point), self.piece)]
+        for first in range(0, len(pieces), _PIECES):
+            yield self._plain_task(point, gradient, pieces[first : first + _PIECES], rate, decay, shrink)
 
     def _plain_task(
         self,
         point: Tensor,
         gradient: Tensor,
-        moments: dict[str, Tensor],
-        part: slice,
+        pieces: list[slice],
         rate: float,
         decay: float,
         shrink: float,
     ) -> Callable[[], None]:
         def task() -> None:
-            own = gradient[part] if shrink == 1.0 else gradient[part] * shrink
-            here = {name: moment[part] for name, moment in moments.items()}
-            self.optimizer.step(point[part], own, here, self.plain, rate, self.count, decay)
+            for part in pieces:
+                own = gradient[part] if shrink == 1.0 else gradient[part] * shrink
+                here = {name: moment[part] for name, moment in self.moments.items()}
+                self.optimizer.step(point[part], own, here, self.plain, rate, self.count, decay)
 
         return task
 
@@ -224,8 +227,13 @@ class Parameters:
 def norm(vector: Tensor, workers: Workers) -> float:
     """|vector|, summed in float64 from pieces in a fixed order."""
     pieces = [vector] if vector.is_cuda else list(torch.split(vector, PIECE))
-    squares = workers.run(lambda piece: float(torch.linalg.vector_norm(piece, dtype=torch.float64)) ** 2, pieces)
-    return math.sqrt(math.fsum(squares))
+
+    def squares(first: int) -> list[float]:
+        some = pieces[first : first + _PIECES]
+        return [float(torch.linalg.vector_norm(piece, dtype=torch.float64)) ** 2 for piece in some]
+
+    found = workers.run(squares, range(0, len(pieces), _PIECES))
+    return math.sqrt(math.fsum(square for some in found for square in some))
 
 
 def _moments(rule: Optimizer, on: Manifold, point: Tensor) -> dict[str, Tensor]:
