@@ -11,10 +11,11 @@ from typing import Any, cast
 from isosweep.sweep.architecture_settings import ArchitectureSettings
 from isosweep.sweep.settings import NetworkSettings, Run
 from isosweep.theory.activations import activation as named
+from isosweep.theory.architecture import Architecture
 from isosweep.theory.columns import COLUMNS, residual, theory_columns
 from isosweep.theory.network import Init, Network
-from isosweep.theory.propagation import propagate
-from isosweep.theory.residual import propagate_residual
+from isosweep.theory.propagation import Signal, propagate
+from isosweep.theory.residual import ResidualSignal, propagate_residual
 
 __all__ = ["COMPARED", "RESIDUAL_KEYS", "predicted_layers", "residuals", "theory_row"]
 
@@ -49,8 +50,10 @@ def theory_row(run: Run, measured: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(network, NetworkSettings) or network.gain is None or network.init is None:
         row["theory_note"] = "no theory for a network or weights of one's own"
         return row
-    if network.architecture is not None:
-        row["theory_note"] = "the laws of these columns are those of plain dense networks"
+    shape = network.architecture or ArchitectureSettings()
+    reason = _uncovered(network, shape)
+    if reason is not None:
+        row["theory_note"] = reason
         return row
     inputs = _inputs(run, measured)
     if inputs is None:
@@ -68,10 +71,11 @@ def theory_row(run: Run, measured: Mapping[str, Any]) -> dict[str, Any]:
                 network.q_star,
                 fisher.samples if fisher is not None else 1,
                 run.data.classes,
-                run.data.inputs,
+                run.data.inputs if shape.image is None else shape.image[0],
                 *inputs,
                 fisher.likelihood if fisher is not None else "gaussian",
-            )
+            ),
+            _architecture(shape),
         )
     except ValueError as error:
         row["theory_note"] = str(error)
@@ -85,45 +89,66 @@ def theory_row(run: Run, measured: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
+def _uncovered(network: NetworkSettings, shape: ArchitectureSettings) -> str | None:
+    """Why no column of theory holds of such a network; None where some do."""
+    if shape.normalization != "none":
+        return f"no theory of networks with {shape.normalization} normalisation: it sets the variance"
+    if shape.tied:
+        return "no theory of tied layers: those here have weights of their own"
+    if shape.weight_bits is not None or shape.activation_bits is not None:
+        return "no theory of quantised networks: the laws are those of the weights and activations before rounding"
+    if shape.kind == "residual" and (shape.scheme != "euler" or shape.block_steps != 1):
+        return "no theory of steps that share their weights: residual blocks of single Euler steps have one"
+    if shape.kind == "residual" and shape.parametrization != "standard":
+        return f"no theory of residual networks in the {shape.parametrization} parametrisation"
+    if shape.kind == "convolutional" and network.init == "gaussian" and shape.padding == "zeros":
+        return "no theory of gaussian kernels with zero padding: the variance falls towards the edges of an image"
+    return None
+
+
+def _architecture(shape: ArchitectureSettings) -> Architecture:
+    """What theory needs to know of it."""
+    return Architecture(
+        shape.widths,
+        shape.biases,
+        shape.parametrization,
+        shape.readout_scale,
+        shape.time_step if shape.kind == "residual" else None,
+        shape.kind == "convolutional",
+    )
+
+
 def predicted_layers(run: Run, measured: Mapping[str, Any]) -> tuple[list[float], list[float]] | None:
     """(q^l, c^l) for l = 1 … L + 1 from the recursions, started at the run's own inputs; None where theory has none."""
     network, inputs = run.network, _inputs(run, measured)
     if not isinstance(network, NetworkSettings) or network.gain is None or inputs is None:
         return None
-    if network.architecture is not None:
-        return _residual_layers(network, network.architecture, inputs)
+    shape = network.architecture or ArchitectureSettings()
+    if _uncovered(network, shape) is not None:
+        return None
+    phi = named(network.activation, network.negative_slope)
+    settings = phi, network.gain, network.bias_std or 0.0, network.depth
+    convolutional = shape.kind == "convolutional"
+    if convolutional and not phi.homogeneous:
+        return None  # the places' variances mix before their mean is taken
+    signal: ResidualSignal | Signal
     try:
-        signal = propagate(
-            named(network.activation, network.negative_slope),
-            network.gain,
-            network.bias_std or 0.0,
-            network.depth,
-            *inputs,
-        )
+        if shape.kind == "residual":
+            signal = propagate_residual(*settings, *inputs, shape.time_step)
+        else:
+            signal = propagate(*settings, *inputs)
     except (ValueError, OverflowError):
         return None
-    return [float(v) for v in signal.q], [float(v) for v in signal.correlation]
-
-
-def _residual_layers(
-    network: NetworkSettings, shape: ArchitectureSettings, inputs: tuple[float, float]
-) -> tuple[list[float], list[float]] | None:
-    """The same for residual networks whose blocks are single Euler steps with weights of their own."""
-    covered = ArchitectureSettings(kind="residual", time_step=shape.time_step, biases=shape.biases)
-    if shape != covered or network.gain is None:
-        return None
-    try:
-        signal = propagate_residual(
-            named(network.activation, network.negative_slope),
-            network.gain,
-            network.bias_std or 0.0,
-            network.depth,
-            *inputs,
-            shape.time_step,
-        )
-    except (ValueError, OverflowError):
-        return None
-    return [float(v) for v in signal.q], [float(v) for v in signal.correlation]
+    q, correlation = [float(v) for v in signal.q], [float(v) for v in signal.correlation]
+    gain = _architecture(shape).readout_gain(network.width)
+    if gain != 1:
+        variance, square = (network.gain * gain) ** 2, (network.bias_std or 0.0) ** 2
+        pair = variance * float(signal.x_pair[-1]) + square
+        q[-1] = variance * float(signal.x[-1]) + square
+        correlation[-1] = pair / q[-1]
+    if convolutional:  # known of the mean over the places: neither the pairs', nor the readout's, which reads that mean
+        return [*q[:-1], math.nan], [math.nan] * len(q)
+    return q, correlation
 
 
 def residuals(rows: Iterable[dict[str, Any]]) -> None:

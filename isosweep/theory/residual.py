@@ -10,6 +10,9 @@ and the mean square singular value of the Jacobian is multiplied by 1 + Δt² σ
 depth at any σ_w, as 1 + O(L Δt²). Where φ is not odd, one singular value stands out of this mean: that along x, which
 grows as |x|² does; at finite width its square over N may rule the mean square. A block whose several steps share their
 weights is not covered.
+
+Backwards, with b^L = σ_w² at the last state and b^{l−1} = b^l (1 + Δt² σ_w² E φ'²), one output's squared gradient at
+h^l is Δt² E φ'(h^l)² b^l, and in the first, dense, layer E φ'² b^1; likewise for a pair.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from isosweep.theory.activations import Activation
 from isosweep.theory.averages import mean_value, second_moment, slope_moment
 from isosweep.theory.correlation import pair_averages
 
-__all__ = ["ResidualSignal", "propagate_residual"]
+__all__ = ["ResidualSignal", "propagate_residual", "residual_growth_variance"]
 
 Array = NDArray[np.float64]
 
@@ -38,12 +41,19 @@ class ResidualSignal:
         correlation: (L + 1) of the two inputs' pre-activations.
         x: (L + 1) mean square of x^0 … x^L.
         log_jacobian: (L) ln of the mean squared singular value, over N_0 columns, of ∂x^l/∂x^0, l = 1 … L.
+        x_pair: (L + 1) mean product of the two inputs' x^0 … x^L.
+        back, back_pair: (L + 1) squared norm, and product, of ∂h^g/∂h^l for one output; 1 at the readout.
+        slope: (L) E φ'(h^l)².
     """
 
     q: Array
     correlation: Array
     x: Array
     log_jacobian: Array
+    x_pair: Array
+    back: Array
+    back_pair: Array
+    slope: Array
 
 
 def propagate_residual(
@@ -67,6 +77,7 @@ def propagate_residual(
     a, b = sigma_w**2, sigma_b**2
     mean, x, pair = 0.0, mean_square, mean_square * correlation
     qs, correlations, squares, logs = [], [], [x], []
+    products, slopes, slope_pairs = [pair], [], []
     log_jacobian = 0.0
     for layer in range(1, depth + 1):
         q, q_pair = a * x + b, a * pair + b
@@ -76,7 +87,7 @@ def propagate_residual(
         qs.append(q)
         correlations.append(c)
         phi, square, slope = mean_value(activation, q), second_moment(activation, q), slope_moment(activation, q)
-        product = float(pair_averages(activation, q, q, c)[0])
+        product, slope_pair = (float(np.squeeze(part)) for part in pair_averages(activation, q, q, c))
         if layer == 1:  # a dense layer
             mean, x, pair = phi, square, product
             growth = a * slope
@@ -87,8 +98,48 @@ def propagate_residual(
             growth = 1 + time_step**2 * a * slope
         log_jacobian += math.log(growth) if growth > 0 else -math.inf
         squares.append(x)
+        products.append(pair)
+        slopes.append(slope)
+        slope_pairs.append(slope_pair)
         logs.append(log_jacobian)
     q, q_pair = a * x + b, a * pair + b
     qs.append(q)
     correlations.append(min(1.0, max(-1.0, q_pair / q)) if q > 0 else 1.0)
-    return ResidualSignal(np.array(qs), np.array(correlations), np.array(squares), np.array(logs))
+    return ResidualSignal(
+        np.array(qs),
+        np.array(correlations),
+        np.array(squares),
+        np.array(logs),
+        np.array(products),
+        _back(slopes, a, time_step),
+        _back(slope_pairs, a, time_step),
+        np.array(slopes),
+    )
+
+
+def _back(slopes: list[float], a: float, time_step: float) -> Array:
+    """(L + 1) of ∂h^g/∂h^l from E φ'(h^l)², or from E φ'(h_s^l)φ'(h_t^l)."""
+    state, back = a, [1.0]
+    with np.errstate(over="ignore"):
+        for layer in range(len(slopes) - 1, -1, -1):
+            slope = slopes[layer]
+            back.append(state * slope * (time_step**2 if layer else 1.0))
+            state *= 1 + time_step**2 * a * slope
+    return np.array(back[::-1])
+
+
+def residual_growth_variance(
+    activation: Activation, signal: ResidualSignal, sigma_w: float, width: int, time_step: float, init: str
+) -> float:
+    """The variance over seeds of ln‖Ju‖² to leading order in 1/N, weights alone.
+
+    A block multiplies ‖u‖² by 1 + 2Δt û·DWû + Δt²|DWû|², whose variance is (4s + s²(3μ_2/μ_1² − 1))/N with
+    s = Δt² σ_w² μ_1 (−3 for orthogonal weights), against a mean of 1 + s; the first layer is dense.
+    """
+    less = 1 if init == "gaussian" else 3
+    total = 0.0
+    for layer, (q, first) in enumerate(zip(signal.q, signal.slope, strict=False)):
+        own = max(0.0, 3 * slope_moment(activation, float(q), 2) / first**2 - less) if first > 0 else 0.0
+        share = time_step**2 * sigma_w**2 * first
+        total += own if layer == 0 else (4 * share + share**2 * own) / (1 + share) ** 2
+    return total / width
