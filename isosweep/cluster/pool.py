@@ -26,8 +26,9 @@ __all__ = ["HEARTBEAT_SECONDS", "check_pool_device", "ended_like_an_interrupt", 
 
 HEARTBEAT_SECONDS = 30.0
 _CHILD_MEMORY = 1.5e9
-# How long a run in training has to write its checkpoint when the pool is interrupted.
+# How long a run in training has to write its checkpoint when the pool is interrupted, and its workers to end.
 _PAUSE_SECONDS = 10.0
+_END_SECONDS = 30.0
 
 
 def _gpus_here() -> list[str]:
@@ -103,7 +104,8 @@ def run_pool(
     failures are attempts).
 
     On an interrupt runs in training write a checkpoint, other runs in hand are given up at once without a trace, every
-    claimed task is ended, and the interrupt is raised again: the next launch takes what is left.
+    claimed task is ended, and the interrupt is raised again: the next launch takes what is left. A second interrupt
+    gives up those in training, too.
     """
     waiting: queue.SimpleQueue[TaskRef] = queue.SimpleQueue()
     for task in tasks:
@@ -114,7 +116,7 @@ def run_pool(
     supervisors: list[Supervisor] = []
     owner = {"kind": "local", **this_process().to_dict()}
 
-    def serve(supervisor: Supervisor) -> None:
+    def serve(supervisor: Supervisor, ended: threading.Event) -> None:
         try:
             while not stop.is_set():
                 try:
@@ -128,34 +130,49 @@ def run_pool(
             stop.set()
         finally:
             supervisor.child.close()
+            ended.set()
 
     with log.open("ab") as stream:
-        threads = []
+        workers: list[tuple[threading.Thread, threading.Event]] = []
         for environment in environments[: len(tasks)]:
             child = Child({**environment, "PYTHONPATH": import_first(tasks[0].code)}, stream)
             supervisors.append(Supervisor(child, owner, stop, progress))
-            threads.append(threading.Thread(target=serve, args=supervisors[-1:], name="isosweep-worker"))
+            ended = threading.Event()
+            thread = threading.Thread(target=serve, args=(supervisors[-1], ended), name="isosweep-worker")
+            workers.append((thread, ended))
         pulse = threading.Thread(target=_heartbeat, args=(launch_file, done), daemon=True)
         pulse.start()
         try:
-            for thread in threads:
+            for thread, _ in workers:
                 thread.start()
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(0.2)
+            # Not Thread.join, which up to Python 3.12 takes a thread for ended if an interrupt comes while it waits.
+            for _, ended in workers:
+                while not ended.wait(0.2):
+                    pass
         except BaseException:
             stop.set()
-            for supervisor in supervisors:
-                run = supervisor.in_hand
-                if run is not None and run.train is not None:
-                    supervisor.child.pause(_PAUSE_SECONDS)
-                else:
-                    supervisor.child.kill()
-            deadline = time.monotonic() + 30
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join(max(0.1, deadline - time.monotonic()))
+            _let_go(supervisors, [ended for thread, ended in workers if thread.ident is not None])
             raise
         finally:
             done.set()
     return failures
+
+
+def _let_go(supervisors: Sequence[Supervisor], ended: Sequence[threading.Event]) -> None:
+    """Have the runs in hand paused or ended, and wait for the workers to say so in the store; told again, wait for no
+    pause.
+    """
+    deadline = time.monotonic() + _END_SECONDS
+    for supervisor in supervisors:
+        run = supervisor.in_hand
+        if run is not None and run.train is not None:
+            supervisor.child.pause(_PAUSE_SECONDS)
+        else:
+            supervisor.child.kill()
+    for one in ended:
+        while not one.is_set() and time.monotonic() < deadline:
+            try:
+                one.wait(0.2)
+            except KeyboardInterrupt:
+                for supervisor in supervisors:
+                    supervisor.child.kill()

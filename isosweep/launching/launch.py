@@ -277,7 +277,8 @@ class Launcher:
         finally:
             # nobody works on any of them now; without this they are found when this process is gone
             with contextlib.suppress(OSError):
-                self._void_rest(launch, range(len(launch.tasks)), "the pool has ended", claimed=True)
+                tasks = range(len(launch.tasks))
+                self._void_rest(launch, tasks, "the pool has ended", claimed=True, untouched="missing")
 
     def submit(self, launch: Launch, progress: Callable[[int, str], None] | None = None) -> list[str]:
         """Submit a published launch to Slurm, array by array, and return the job ids.
@@ -300,7 +301,7 @@ class Launcher:
             except BaseException:
                 # Jobs that Slurm took all the same meet a void and leave, or have claimed their task and keep it.
                 with contextlib.suppress(OSError):
-                    self._void_rest(launch, range(first, len(refs)), "sbatch refused the submission", claimed=False)
+                    self._void_rest(launch, range(first, len(refs)), "sbatch refused the submission")
                 raise
             hint = json.dumps({"job": job, "tasks": [first, first + size]}).encode()
             with contextlib.suppress(OSError):
@@ -311,15 +312,18 @@ class Launcher:
             first += size
         return jobs
 
-    def _void_rest(self, launch: Launch, tasks: range, why: str, *, claimed: bool) -> None:
-        """Give up those of the tasks that nobody touched, or that are merely claimed, too, so that their runs are free
-        again.
+    def _void_rest(
+        self, launch: Launch, tasks: range, why: str, *, claimed: bool = False, untouched: str = "lost"
+    ) -> None:
+        """Give up those of the tasks that nobody touched, whose runs become `untouched`, or that are merely claimed,
+        too, so that their runs are free again.
         """
         entries = entries_of_launch(self.store, launch.token)
         for task in tasks:
             entry = entries.get(task)
             if entry is None or (claimed and entry.kind == "claim"):
-                give_up(self.store, OpenTask(launch, task, entry), why)
+                outcome = untouched if entry is None else "lost"
+                give_up(self.store, OpenTask(launch, task, entry), why, outcome=outcome)
 
 
 def _one_per_shape(runs: Sequence[Run], cost: Cost) -> list[Run]:

@@ -59,8 +59,8 @@ class RunState:
 
 
 class GivenUp(NamedTuple):
-    """What became of a run whose task was given up, and why: "lost", "cancelled", or "failed" where no job of the task
-    ever got so far as to claim it.
+    """What became of a run whose task was given up, and why: "lost", "cancelled", "failed" where no job of the task
+    ever got so far as to claim it, or "missing" where its pool ended before.
     """
 
     outcome: str
@@ -96,7 +96,8 @@ class Picture:
         if attempts:
             return RunState(attempts[-1].outcome, attempts)
         given_up = self.given_up.get(run, GivenUp("missing"))
-        return RunState(given_up.outcome, (), None, given_up.why or None)
+        why = given_up.why if given_up.outcome != "missing" else ""  # of a run that was never begun there is no cause
+        return RunState(given_up.outcome, (), None, why or None)
 
     def first_of(self, task: OpenTask) -> str | None:
         """The run that a task has in hand, or had when it was given back."""

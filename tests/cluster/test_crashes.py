@@ -68,12 +68,8 @@ def test_an_interrupt_leaves_nothing_behind_and_loses_nothing(held: Command) -> 
     pool.communicate(timeout=60)
     assert pool.returncode == 130
     assert not any(processes.alive(child) for child in children)
-    # The two in hand were given up without a trace, the third had not been claimed. On a busy machine a worker may be
-    # cut off before it says so: its run is lost, and as free.
-    assert held.json("status", "held.yaml", check=4)["counts"] in (
-        {"missing": 5, "lost": 1},
-        {"missing": 4, "lost": 2},
-    )
+    # the two in hand were given up without a trace, the third had not been begun
+    assert held.json("status", "held.yaml", check=4)["counts"] == {"missing": 6}
     assert held.json("launch", "held.yaml", "--local", "--dry-run")["runs"] == 6
 
 

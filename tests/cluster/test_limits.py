@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -366,9 +367,37 @@ def test_a_child_that_neither_pauses_nor_ends_is_ended(tmp_path: Path) -> None:
     child.close()
 
 
-def test_a_heartbeat_survives_a_store_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
+def test_an_interrupted_pool_waits_until_its_workers_have_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever the interrupt comes, every claimed task has its end before it is passed on; Thread.join, interrupted,
+    would wait no longer.
+    """
+    end, held = Supervisor.end, threading.Event()
 
+    def slow_end(self: Supervisor, store: Store, task: TaskRef) -> None:
+        time.sleep(0.5)
+        end(self, store, task)
+
+    def work(self: Supervisor, task: TaskRef) -> str:
+        assert self.claim(Store(task.store), task, RUNS) is not None
+        held.set()
+        self.stop.wait()
+        return "stopped"
+
+    monkeypatch.setattr(Supervisor, "end", slow_end)
+    monkeypatch.setattr(Supervisor, "work", work)
+    interrupt = threading.Thread(target=lambda: (held.wait(), time.sleep(0.3), os.kill(os.getpid(), signal.SIGINT)))
+    store = Store(tmp_path)
+    launched(store)
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        pool.run_pool([task(store)], [{}], tmp_path / "log", tmp_path / "launch", lambda run, status: None)
+    assert kinds(store) == ["claim", "end"]
+    interrupt.join()
+
+
+def test_a_heartbeat_survives_a_store_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "HEARTBEAT_SECONDS", 0.01)
     done = threading.Event()
     beat = threading.Thread(target=pool._heartbeat, args=(tmp_path / "launch", done), daemon=True)
