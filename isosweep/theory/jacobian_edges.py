@@ -16,6 +16,9 @@ from isosweep.theory.roots import bracketed_root
 
 _CHEBYSHEV = np.cos(math.pi * (np.arange(14) + 0.5) / 14)
 
+_DROWNED = 1e-6
+"""Density of ln λ beside an edge below which the curve is entered from above the support instead."""
+
 __all__ = ["UpperEdge", "gaps", "lower_edge", "upper_edge"]
 
 
@@ -59,6 +62,14 @@ def _stationary(relation: Relation, place: Callable[[float], float], a: float, b
     return place(bracketed_root(slope, float(a), float(b), low, high))
 
 
+def _faint(relation: Relation, edge: HardEdge) -> bool:
+    """Whether next to the edge the density drowns in rounding: φ'² reaches its maximum only far out in the Gaussian's
+    tail.
+    """
+    z_slope = abs(complex(relation.law.transform(edge.u[0])[1]))
+    return z_slope * abs(1 - relation.law.sup / math.exp(edge.u[0].real)) < _DROWNED
+
+
 def upper_edge(relation: Relation) -> UpperEdge:
     law, depth = relation.law, relation.depth
     orthogonal = relation.gaussian == 0 and relation.marchenko is None
@@ -68,8 +79,9 @@ def upper_edge(relation: Relation) -> UpperEdge:
         total = sum(one.sup_mass * count for one, count in zip(relation.laws, relation.counts, strict=True))
     top_share = total + r - depth if orthogonal else 0.0
     atom: tuple[float, float] | None = None
-    if orthogonal and depth > 1 and law.sup_mass > 0 and abs(top_share) < 1e-9:
-        return _marginal_edge(relation)
+    if orthogonal and (depth > 1 or r < 1) and law.sup_mass > 0 and abs(top_share) < 1e-9:
+        edge = _marginal_edge(relation, law.sup)
+        return UpperEdge(edge, edge.x, None)
     if top_share > 0:
         atom = ((relation.sigma_w**2 * law.sup) ** depth / r, top_share)
         rest = law.nodes[law.nodes.real < law.sup].real
@@ -84,11 +96,14 @@ def upper_edge(relation: Relation) -> UpperEdge:
         def place(v: float) -> float:
             return law.sup * (1 + math.exp(v))
 
-    grid = np.linspace(-34, 34, 69)
+    reach = 25 if law.discrete else 34  # w − 1 keeps its digits
+    grid = np.linspace(-reach, reach, 2 * reach + 1)
     slopes = relation.slopes(np.array([place(float(v)) for v in grid]))
     for i in reversed(range(len(grid) - 1)):  # the outermost: with differing shares there are others further in
         if slopes[i] < 0 <= slopes[i + 1] and (w := _stationary(relation, place, grid[i], grid[i + 1])) is not None:
-            edge = _hard_edge(relation, w, abs(w - law.sup))
+            edge = _hard_edge(relation, w, min(abs(w - law.sup), w))
+            if atom is None and _faint(relation, edge):
+                return UpperEdge(None, edge.x, None)
             return UpperEdge(edge, edge.x, atom)
     if atom is not None:
         return UpperEdge(None, math.log(atom[0]), atom)
@@ -97,17 +112,18 @@ def upper_edge(relation: Relation) -> UpperEdge:
     return UpperEdge(None, relation.real(law.sup * (1 + 1e-13))[0], None)
 
 
-def _marginal_edge(relation: Relation) -> UpperEdge:
-    """The top atoms' masses leave exactly nothing to an atom of the product: the edge is at z = ∞, with a density like
-    (λ_max − λ)^{−1/2}.
+def _marginal_edge(relation: Relation, w: float) -> HardEdge:
+    """At an end w of φ'²'s support whose atoms' masses leave exactly nothing to an atom of the product: the edge is at
+    z = ∞, with a density like |λ − λ_edge|^{−1/2}.
     """
     law, depth = relation.law, relation.depth
-    x = depth * math.log(relation.sigma_w**2 * law.sup) - math.log(relation.projection or 1.0)
-    step = 1e-3 * law.sup
-    up, down = relation.real(law.sup + step)[0], relation.real(law.sup - step)[0]
-    curvature = (up + down - 2 * x) / step**2 * law.sup**2
-    edge = HardEdge(np.array([complex(math.log(law.sup))]), x, curvature, np.ones(1, complex))
-    return UpperEdge(edge, x, None)
+    x = depth * math.log(relation.sigma_w**2 * w) - math.log(relation.projection or 1.0)
+    u = np.array([complex(math.log(w))])
+    if not law.discrete:  # and the density of φ'² goes on up to the atom (elu)
+        return HardEdge(u, x, None, np.ones(1, complex))
+    step = 1e-3 * w
+    up, down = relation.real(w + step)[0], relation.real(w - step)[0]
+    return HardEdge(u, x, (up + down - 2 * x) / step**2 * w**2, np.ones(1, complex))
 
 
 def lower_edge(relation: Relation, rank: float) -> HardEdge | None:
@@ -121,6 +137,10 @@ def lower_edge(relation: Relation, rank: float) -> HardEdge | None:
     smallest = float(law.nodes.real[law.nodes.real > 0].min()) if law.discrete else law.inf
     narrow = relation.projection or (1 / relation.marchenko if relation.marchenko is not None else 1.0)
     alone = relation.depth == 1
+    if law.discrete and alone and smallest < law.sup and relation.projection is not None and law.zero_mass == 0:
+        share = float(law.weights.real[law.nodes.real == smallest].sum())
+        if abs(share + relation.projection - 1) < 1e-9:
+            return _marginal_edge(relation, smallest)
     if len(relation.shares) > 1:  # λ is 0 again where M is minus the next share
         smallest = 1 - relation.shares[0] / relation.shares[1]
         alone = smallest > 0

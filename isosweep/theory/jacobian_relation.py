@@ -21,6 +21,7 @@ from isosweep.theory.free_moments import inverse_s_series, linear_factor, series
 from isosweep.theory.network import Init
 from isosweep.theory.real_curve import wrapped
 from isosweep.theory.slope_law import SlopeLaw
+from isosweep.theory.slope_path import FLOOR
 
 __all__ = ["Relation", "relation_of"]
 
@@ -61,6 +62,11 @@ class Relation:
         """The first law."""
         return self.laws[0]
 
+    @property
+    def floor(self) -> float:
+        """ln w below which nothing of φ'² is left that its law told from 0."""
+        return math.log(FLOOR) + 5 if not self.law.discrete and self.law.zero_mass > 0 else -math.inf
+
     def _zs(self, u: Complex) -> tuple[Complex, Complex]:
         """z_k and dz_k/du_k, both of u's shape."""
         if len(self.laws) == 1:
@@ -73,9 +79,10 @@ class Relation:
 
     def _rest(self, z: Any) -> tuple[Any, Any]:
         """Of ln λ, what depends on z alone, and its derivative."""
-        ones = 1 - self.depth + self.gaussian
-        log = (self.depth - 1) * np.log(z) + ones * np.log(1 + z) + 2 * self.depth * math.log(self.sigma_w)
-        slope = (self.depth - 1) / z + ones / (1 + z)
+        others = self.depth - 1
+        # ln z − ln(1 + z) in one, which keeps its digits where z is large
+        log = self.gaussian * np.log(1 + z) - others * np.log1p(1 / z) + 2 * self.depth * math.log(self.sigma_w)
+        slope = others / z + (self.gaussian - others) / (1 + z)
         if self.marchenko is not None:
             c = self.marchenko
             log = log + np.log(1 + c * z)
@@ -154,7 +161,11 @@ class Relation:
         """How far each ln w may move before w meets an end of φ'²'s law; at most 3."""
         w = np.exp(u)
         if not self.law.discrete:
-            result: Array = np.minimum(3.0, np.abs(1 - self._end / w))
+            # Far below the support's end φ'² that reaches so far down is the smoother in ln w the further down.
+            far = np.minimum(np.abs(u.real - np.log(self._end)), u.real - self.floor)
+            result: Array = np.maximum(3.0, 0.3 * far)
+            for k, law in enumerate(self.laws):
+                result[k] = min(result[k], float(np.abs(1 - np.array(law.turns) / w[k]).min()))
             return result
         rooms = []
         for law, one in zip(self.laws, w, strict=True):

@@ -28,6 +28,11 @@ class System(Protocol):
     stretches.
     """
 
+    @property
+    def floor(self) -> float:
+        """ln w_1 below which the relation says nothing; −inf where it always does."""
+        ...
+
     def at(self, u: Complex) -> tuple[Any, Complex, Any, Any]:
         """ln λ (up to 2πi), du/d ln λ of shape (…, K), M and dM/d ln λ at a point that solves the relation, nearly."""
         ...
@@ -47,6 +52,7 @@ class OneVariable:
 
     relation: Callable[[Any], tuple[Any, Any, Any, Any]]
     smooth: Callable[[complex], float]
+    floor: float = -math.inf
 
     def at(self, u: Complex) -> tuple[Any, Complex, Any, Any]:
         value, slope, m, m_slope = self.relation(u[..., 0])
@@ -65,6 +71,7 @@ _STEP = 0.3
 _NODES = 6
 _NEGLIGIBLE = 3e-8  # mass of an exponential tail that is left out
 _NOTHING = 1e-13  # the same short of an edge: the density faded out far above it
+_NEAR = 1e-7  # how far from a logarithmic edge the curve is entered
 _MAX_STEPS = 600
 
 _GAUSS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(_NODES)
@@ -174,12 +181,12 @@ class _Walk:
 @dataclass(frozen=True)
 class HardEdge:
     """An end of the support where ln λ is stationary on the real axis: u = ln w there (K), ln λ, its second derivative
-    in the first u, and du/du_1 (K).
+    in the first u, and du/du_1 (K). Without a curvature the edge is logarithmic: x falls as t² ln t, t = u − u_edge.
     """
 
     u: Complex
     x: float
-    curvature: float
+    curvature: float | None
     along: Complex
 
 
@@ -197,7 +204,7 @@ def _walk(
     walk = _Walk([u], [x], [rate])
     # distance to where dλ/dw = 0, by how fast it changes
     turn = abs(u[0] - leaving.u[0]) if leaving is not None else math.inf
-    close = 0.2 * f.room(towards.u)[0] if towards is not None else 0.0
+    close = 0.1 * min(3.0, f.room(towards.u)[0]) if towards is not None else 0.0
     sign = -1.0 if down else 1.0
     for _ in range(_MAX_STEPS):
         if towards is not None and abs(u[0] - towards.u[0]) < close:
@@ -215,6 +222,9 @@ def _walk(
         walk.u.append(u)
         walk.x.append(x)
         walk.rate.append(rate)
+        if u[0].real < f.floor:
+            walk.faded = True
+            return walk
         if len(walk.u) > 4 and _mass_beyond(m, m_rate, sign) < (_NEGLIGIBLE if towards is None else _NOTHING):
             walk.faded = True
             return walk
@@ -242,7 +252,10 @@ def trace(
     if isinstance(upper, HardEdge):
         # the lower half of the w plane, seen from a negative or a positive w
         side = 1j if upper.u[0].imag < -1 else -1j
-        first = upper.u + side * _STEP / 2 * float((f.room(upper.u) / np.abs(upper.along)).min()) * upper.along
+        away = (
+            _STEP / 2 * float((f.room(upper.u) / np.abs(upper.along)).min()) if upper.curvature is not None else _NEAR
+        )
+        first = upper.u + side * away * upper.along
         x = float(np.real(wrapped(f.at(first)[0] - upper.x))) + upper.x
         u = _polish(f, first, x, 4)
         walk = _walk(f, u, x, bottom, True, upper, lower)
@@ -279,8 +292,13 @@ def _fill(f: System, walk: _Walk, upper: HardEdge | None, lower: HardEdge | None
     def end(edge: HardEdge, u_in: Complex, x_in: float) -> tuple[Complex, Array, Array]:
         """From the edge inwards: u = u_edge − i√(2/|F''|) s + O(s²), s = √|x − x_edge|."""
         span = math.sqrt(abs(x_in - edge.x))
-        lead = -1j * math.sqrt(2 / abs(edge.curvature)) * edge.along
-        if edge.u[0].imag < -1:  # w < 0: the lower half-plane lies on the other side of ln w
+        if edge.curvature is None:
+            lead = (u_in - edge.u) / span
+        else:
+            lead = -1j * math.sqrt(2 / abs(edge.curvature)) * edge.along
+        if (
+            edge.curvature is not None and edge.u[0].imag < -1
+        ):  # w < 0: the lower half-plane lies on the other side of ln w
             lead = -lead
         quadratic = (u_in - edge.u - lead * span) / span**2
         s = span * t

@@ -1,10 +1,8 @@
 """The law of φ'(h)² for a Gaussian pre-activation h: the D² of the Jacobian's factors, with its Cauchy-like transform
 off and on the cut.
 
-z(w) = E[φ'²/(w − φ'²)] is needed for complex w arbitrarily close to the interval that φ'² covers. There a quadrature
-over real h meets a pole beside its path. The path is therefore moved into the complex plane, h → h + iκ(h) with κ of
-the sign of dφ'²/dh: every φ'² on it then lies in the upper half-plane, and one fixed set of complex nodes serves all w
-in the closed lower one to rounding.
+`slope_path` has the nodes at which z(w) = E[φ'²/(w − φ'²)] is taken: one fixed set of them, on a path in the
+complex plane above the support, serves all w in the closed lower half-plane to rounding.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from numpy.typing import NDArray
 
 from isosweep.theory.activations import Activation
 from isosweep.theory.averages import slope_moments
-from isosweep.theory.quadrature import gaussian_grid
+from isosweep.theory.slope_path import slope_path
 
 __all__ = ["SlopeLaw", "bernoulli_law", "slope_law"]
 
@@ -35,8 +33,10 @@ class SlopeLaw:
         nodes, weights: Σ weights f(nodes) = E f(φ'²) for f analytic on and below the path.
         discrete: the nodes are real atoms.
         sup, inf: the ends of the support.
-        sup_mass, zero_mass: the atoms at `sup` and at 0.
+        sup_mass, zero_mass: the atoms at `sup` and at 0. Of a smooth φ' that falls off like a Gaussian, the units with
+            φ'² below 1e-280 count as 0: neither a run nor its logarithms tell them from that.
         moments: E φ'^{2k} for k = 1 … 12.
+        turns: φ'² where its law is not smooth: at its stationary points, at kinks, and far out.
     """
 
     nodes: Complex
@@ -47,6 +47,7 @@ class SlopeLaw:
     sup_mass: float
     zero_mass: float
     moments: tuple[float, ...]
+    turns: tuple[float, ...] = ()
 
     def transform(self, log_w: Any) -> tuple[Any, Any]:
         """z(w) = E[φ'²/(w − φ'²)] and dz/d ln w, for w in the lower half-plane or real and off the support.
@@ -195,91 +196,6 @@ def _piecewise_linear(activation: Activation, q: float) -> SlopeLaw:
     return _discrete(list(masses), list(masses.values()))
 
 
-_TILT = 0.8
-_PANEL_NODES, _GRADED_NODES = 12, 9
-_UNIFORM = 20.0  # beyond, cos²h of a Gaussian h has the law of a uniform one to e^{−2q}
-_H_PANEL, _H_REACH, _Z_PANEL, _Z_REACH = 0.4, 32.0, 0.5, 8.5
-
-
-def _edges(activation: Activation, q: float, turning: list[float]) -> Array:
-    """Panel boundaries in z: narrow in h where φ' varies, narrower still towards the turning points of φ'²."""
-    root = math.sqrt(q)
-    reach = min(_H_REACH / root, _Z_REACH)
-    inner = np.linspace(-reach, reach, 2 * max(1, math.ceil(reach / min(_Z_PANEL, _H_PANEL / root))) + 1)
-    outer = np.arange(reach, _Z_REACH + _Z_PANEL, _Z_PANEL) if reach < _Z_REACH else np.empty(0)
-    special = [p / root for p in (*turning, *activation.kinks)]
-    unit = min(1.0, 1 / root)
-    near = [p + s * 2.0**-k * unit for p in special for k in range(2, 9) for s in (-1, 1)]
-    # A zero of φ' puts eigenvalues at 0 with a density like λ^{−1/2}: the mass below w is felt down to w = 1e-14.
-    zeros = [
-        p for p, turn in zip(special, turning, strict=False) if abs(activation.phi_prime(np.array([turn]))[0]) < 1e-6
-    ]
-    near += [p + s * 3.0**-k * unit for p in zeros for k in range(5, 17) for s in (-1, 1)]
-    edges = np.unique(np.concatenate([inner, outer, -outer, special, near]))
-    edges = edges[np.abs(edges) <= _Z_REACH]
-    kept: Array = edges[np.append(True, np.diff(edges) > 1e-11)]
-    return kept
-
-
-def _panels(edges: Array, special: Array) -> tuple[Array, Array]:
-    """Gauss nodes and weights in every panel, fewer where its neighbours narrow towards a special point outside it."""
-    a, b = edges[:-1], edges[1:]
-    outside = np.full(len(a), math.inf)
-    for p in special:
-        outside = np.minimum(outside, np.maximum(np.maximum(a - p, p - b), 0.0))
-    width = b - a
-    graded = np.minimum(a[1:] - a[:-1], b[1:] - b[:-1])  # narrow beside one of the neighbours
-    graded = np.minimum(np.append(graded, math.inf), np.append(math.inf, graded))
-    count = np.where((outside > 0.45 * width) & (graded < 0.8 * width), _GRADED_NODES, _PANEL_NODES)
-    nodes, weights = [], []
-    for n in (_GRADED_NODES, _PANEL_NODES):
-        t, v = np.polynomial.legendre.leggauss(n)
-        middle, radius = (b + a)[count == n] / 2, width[count == n] / 2
-        nodes.append((middle[:, None] + radius[:, None] * t).ravel())
-        weights.append((radius[:, None] * v).ravel())
-    return np.concatenate(nodes), np.concatenate(weights)
-
-
-def _turning_points(activation: Activation, q: float) -> list[float]:
-    """Where φ'² is stationary: the zeros of φ' and of φ'' within reach, by bisection from a fine grid."""
-    if activation.name == "sin":
-        count = int(min(_Z_REACH * math.sqrt(q), _H_REACH) / (math.pi / 2))
-        return [k * math.pi / 2 for k in range(-count, count + 1)]
-    reach = min(_Z_REACH * math.sqrt(q), _H_REACH)
-    h = np.linspace(-reach, reach, 4001) + reach * 1.3e-5
-    found: list[float] = [0.0] if activation.odd else []
-    for f in (activation.phi_prime, activation.phi_second):
-        values = f(h)
-        for i in np.flatnonzero(values[1:] * values[:-1] < 0):
-            a, b = h[i], h[i + 1]
-            for _ in range(50):
-                middle = (a + b) / 2
-                if (f(np.array([middle]))[0] < 0) == (values[i] < 0):
-                    a = middle
-                else:
-                    b = middle
-            if not any(abs(a - k) < 1e-3 * math.sqrt(q) for k in (*activation.kinks, *found)):
-                found.append(float(a))
-    return found
-
-
-def _shift(activation: Activation, h: NDArray[Any], q: float) -> NDArray[Any]:
-    """κ(h): along the gradient of φ'², at most 0.2 or a third of a standard deviation, and 0 at kinks, where the pieces
-    of the path meet.
-    """
-    first, second = activation.phi_prime(h), activation.phi_second(h)
-    larger = np.maximum(np.abs(first), np.abs(second))  # only the ratio matters; their squares would underflow
-    larger = np.where(larger > 0, larger, 1.0)
-    first, second = first / larger, second / larger
-    scale = 4 * first**2 + second**2
-    kappa = _TILT * first * second / np.where(scale == 0, 1.0, scale)
-    kappa = kappa / np.sqrt(1 + (kappa / (0.35 * math.sqrt(q))) ** 2)
-    for kink in activation.kinks:
-        gap = (h - kink) ** 2
-        kappa = kappa * gap / (gap + min(0.25, q / 4))
-    return kappa
-
-
 @lru_cache(maxsize=1024)
 def slope_law(activation: Activation, q: float) -> SlopeLaw:
     """The law of φ'(√q z)².
@@ -298,33 +214,22 @@ def slope_law(activation: Activation, q: float) -> SlopeLaw:
         raise ValueError(
             f"{activation.label} was not declared analytic: its spectral density needs φ' and φ'' for complex arguments"
         )
-    if activation.name == "sin":
-        q = min(q, _UNIFORM)
-    turning = _turning_points(activation, q)
-    edges = _edges(activation, q, turning)
-    root = math.sqrt(q)
-    special = np.array([p / root for p in (*turning, *activation.kinks)])
-    z, step = _panels(edges, special)
-    h = root * z
-    if activation.odd:  # φ'² is even: half the path, twice the weight
-        keep = z > 0
-        z, step, h = z[keep], 2 * step[keep], h[keep]
-    tiny = 1e-30
-    kappa = _shift(activation, h, q)
-    kappa_prime = _shift(activation, h + 1j * tiny, q).imag / tiny
-    path = h + 1j * kappa
-    weights = step * np.exp(-(path**2) / (2 * q)) / math.sqrt(2 * math.pi) * (1 + 1j * kappa_prime)
-    nodes = activation.phi_prime(path) ** 2
-    flat = activation.phi_second(h) == 0
+    at = slope_path(activation, q)
+    nodes, weights = activation.phi_prime(at.path) ** 2, at.weights
+    real = np.concatenate(
+        [at.turns, activation.phi_prime(np.array([-60.0, 60.0])) ** 2, activation.phi_prime(at.h) ** 2]
+    )
+    sup, inf = float(real.max()), float(real.min())
+    flat = activation.phi_second(at.h) == 0
     top = nodes[flat].real
     sup_mass = 0.0
-    if flat.any() and np.ptp(top) == 0:  # a straight piece (elu above 0): one atom
+    if flat.any() and np.all(top == sup):  # a straight piece (elu above 0): one atom
         sup_mass = float(weights[flat].real.sum())
-        nodes = np.append(nodes[~flat], top[0])
+        nodes = np.append(nodes[~flat], sup)
         weights = np.append(weights[~flat], sup_mass)
+    nodes = np.append(nodes, [y for y, _ in at.tails])
+    weights = np.append(weights, [mass for _, mass in at.tails])
     keep = np.abs(weights) > 1e-18
-    real = np.concatenate([activation.phi_prime(np.array([*turning, -60.0, 60.0])) ** 2, activation.phi_prime(h) ** 2])
-    sup, inf = float(real.max()), float(real.min())
     return SlopeLaw(
         nodes[keep],
         weights[keep].astype(complex),
@@ -332,16 +237,18 @@ def slope_law(activation: Activation, q: float) -> SlopeLaw:
         sup,
         0.0 if inf < 1e-9 * sup else inf,
         sup_mass,
-        0.0,
+        at.dead if at.dead > 1e-9 else 0.0,
         slope_moments(activation, q, MOMENTS),
+        tuple(sorted({float(y) for y in at.turns if y > 1e-9 * sup})),
     )
 
 
 def samples_of_square_slope(activation: Activation, q: float) -> tuple[Array, Array]:
-    """φ'² at the nodes of the Gaussian grid, with their masses, in increasing order: a one-layer orthogonal network's
-    whole spectrum.
+    """φ'² at Gauss nodes between its turning points, with their masses, in increasing order: a one-layer orthogonal
+    network's whole spectrum, down to the floor below which `slope_law` counts zeros.
     """
-    z, w = gaussian_grid(tuple(k / math.sqrt(q) for k in activation.kinks if k != 0), q > 1e8)
-    y = activation.phi_prime(math.sqrt(q) * z) ** 2
+    at = slope_path(activation, q)
+    y = np.append(activation.phi_prime(at.h) ** 2, [value for value, _ in at.tails])
+    w = np.append(at.mass, [mass for _, mass in at.tails])
     order = np.argsort(y, kind="stable")
     return y[order], w[order]

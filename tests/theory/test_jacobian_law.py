@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from isosweep.theory.activations import activation
+from isosweep.theory.activations import ACTIVATIONS, activation
 from isosweep.theory.critical_line import critical_at_variance
 from isosweep.theory.finite_width import gaussian_log_growth, log_growth, lyapunov_exponents, zero_mass
 from isosweep.theory.free_moments import inverse_s_series, product_moments
@@ -67,6 +67,8 @@ def test_hard_tanh_has_an_atom_while_the_layers_allow_one() -> None:
     assert deep.lambda_max == pytest.approx((1 - p) / p * 12**12 / 11**11, rel=1e-12)
 
 
+INITS: tuple[Init, Init] = ("orthogonal", "gaussian")
+VARIANCES = (1e-4, 1 / 64, 0.1, 0.5, 2.0, 8.0, 64.0, 400.0)
 CASES: list[tuple[str, float, int, Init, float]] = [
     (name, q, depth, init, 1.0)
     for name in ("tanh", "hard_tanh", "relu", "gelu", "softplus", "sin", "scaled_erf", "elu")
@@ -120,18 +122,43 @@ def test_the_density_integrates_to_one_and_has_its_moments(
     )
 
 
+GRID = [(depth, init, q) for depth in (1, 2, 3, 8, 64) for init in INITS for q in VARIANCES]
+# every depth with both initialisations, and every variance, once at least
+SOME = [(1, "orthogonal", 400.0), (1, "gaussian", 64.0), (2, "orthogonal", 0.1), (2, "gaussian", 8.0)]
+SOME += [(3, "orthogonal", 64.0), (3, "gaussian", 0.1), (8, "orthogonal", 2.0), (8, "gaussian", 1e-4)]
+SOME += [(64, "orthogonal", 8.0), (64, "gaussian", 400.0), (2, "orthogonal", 0.5), (64, "orthogonal", 1 / 64)]
+
+
 @pytest.mark.parametrize(
-    ("name", "q", "depth", "init"),
-    [
-        ("elu", 0.5, 2, "orthogonal"),  # a logarithmic edge
-        ("erf", 8.0, 60, "orthogonal"),  # φ'² below 1e-300 in every layer
-    ],
+    "points", [pytest.param(GRID, marks=pytest.mark.slow, id="grid"), pytest.param(SOME, id="some")]
 )
-def test_a_density_that_cannot_be_followed_is_refused_by_name(name: str, q: float, depth: int, init: Init) -> None:
-    with pytest.raises(NoDensity, match=f"no density for {name}.*{init}, depth {depth}"):
-        _critical_law(name, q, depth, init, 1.0)
-    phi = activation(name)
-    assert jacobian_edge(phi, q, 1 / math.sqrt(slope_law(phi, q).moments[0]), depth, init) > 1
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_has_its_density(name: str, points: list[tuple[int, Init, float]]) -> None:
+    """From variances so small that φ is linear to such at which most φ'² are below what float64 holds: the law is
+    whole, and its first moments are those of the series, which knows nothing of the density.
+    """
+    for depth, init, q in points:
+        law = _critical_law(name, q, depth, init, 1.0)
+        found = law.integral(0), law.integral(1) / law.moments[0], law.integral(2) / law.moments[1]
+        assert found == pytest.approx((1, 1, 1), abs=1e-6), (depth, init, q)
+        assert law.curve is None or np.all(law.curve.density >= 0)
+
+
+def test_slopes_too_small_to_be_told_from_zero_are_counted_as_zero() -> None:
+    """erf at q = 64: φ'² is below 1e-280 beyond h = 17.95, 2.24 standard deviations."""
+    beyond = math.erfc(math.sqrt(math.log(4 / math.pi / 1e-280) / 2) / 8 / math.sqrt(2))
+    assert slope_law(activation("erf"), 64.0).zero_mass == pytest.approx(beyond, rel=1e-6)
+    assert _critical_law("erf", 64.0, 3, "orthogonal", 1.0).zero_mass == pytest.approx(beyond, abs=1e-2)
+    assert slope_law(activation("gelu"), 64.0).zero_mass == pytest.approx(7.23e-4, rel=0.01)  # its left tail alone
+    assert slope_law(activation("tanh"), 64.0).zero_mass == 0
+
+
+def test_a_density_that_cannot_be_followed_is_refused_by_name() -> None:
+    """A single orthogonal layer on an input slightly narrower than itself: the law's atom lies within its support."""
+    with pytest.raises(NoDensity, match="no density for elu, orthogonal, depth 1"):
+        _critical_law("elu", 0.5, 1, "orthogonal", 0.98)
+    phi = activation("elu")
+    assert jacobian_edge(phi, 0.5, 1 / math.sqrt(slope_law(phi, 0.5).moments[0]), 1, "orthogonal", 0.98) > 1
 
 
 def test_a_gap_in_the_support_holds_no_values() -> None:

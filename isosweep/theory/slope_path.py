@@ -1,0 +1,229 @@
+"""The path in the complex plane on which averages over φ'(h)² are taken, h Gaussian.
+
+1/(w − φ'²) is needed for complex w arbitrarily close to the interval that φ'² covers, where a quadrature over real h
+meets a pole beside its path. Moved to h + iκ(h), κ of the sign of dφ'²/dh, the path has every φ'² in the upper
+half-plane. Its panels are narrow where φ'² turns, and where its logarithm falls fast. It ends where φ' no longer
+changes, and where φ'² falls below 1e-280.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isosweep.theory.activations import Activation
+
+__all__ = ["FLOOR", "SlopePath", "slope_path"]
+
+Array = NDArray[np.float64]
+Complex = NDArray[np.complex128]
+
+_TILT = 0.8
+_PANEL_NODES, _GRADED_NODES = 12, 9
+_UNIFORM = 20.0  # beyond, cos²h of a Gaussian h has the law of a uniform one to e^{−2q}
+_H_PANEL, _H_REACH, _Z_PANEL, _Z_REACH = 0.4, 32.0, 0.5, 8.5
+_FELT = 6.5  # standard deviations, with 1e-10 of the mass beyond
+FLOOR = 1e-280  # of φ'²
+_LOG_PANEL = 2.4  # of ln φ'²: some twice the distance from the path to where 1/(w − φ'²) has its pole
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """Where, in z, the path begins and ends, and what lies beyond: the masses below the floor, and (φ'², mass) of tails
+    where φ' no longer changes.
+    """
+
+    first: float
+    last: float
+    dead: float
+    tails: tuple[tuple[float, float], ...]
+
+    @property
+    def cuts(self) -> tuple[float, ...]:
+        return tuple(z for z in (self.first, self.last) if abs(z) < _Z_REACH)
+
+
+def _ends(activation: Activation, q: float) -> _Ends:
+    root, ends, dead, tails = math.sqrt(q), [], 0.0, []
+    for side in (-1.0, 1.0):
+
+        def square(z: float, side: float = side) -> float:
+            return float(activation.phi_prime(np.array([side * root * z]))[0]) ** 2
+
+        far = max(square(_Z_REACH), 0.0)
+        curved = np.any(activation.phi_second(side * np.array([1e-3, 1.0, 2.0])) != 0)
+
+        def over(z: float, far: float = far, of: Callable[[float], float] = square) -> bool:
+            return not of(z) > FLOOR if far <= FLOOR else abs(of(z) - far) <= 1e-17 * far
+
+        if not curved or not over(_Z_REACH * (1 - 1e-3)):
+            ends.append(side * _Z_REACH)
+            continue
+        grid = np.linspace(_Z_REACH, 0, 400).tolist()
+        low = next((z for z in grid if not over(z)), 0.0)
+        high = low + _Z_REACH / 399
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (low, middle) if over(middle) else (middle, high)
+        mass = math.erfc(high / math.sqrt(2)) / 2
+        ends.append(side * high)
+        if far <= FLOOR:
+            dead += mass
+        else:
+            tails.append((far, mass))
+    return _Ends(ends[0], ends[1], dead, tuple(tails))
+
+
+def _edges(activation: Activation, q: float, turning: list[float], ends: _Ends) -> Array:
+    """Panel boundaries in z: narrow in h where φ' varies, narrower still towards the turning points of φ'²."""
+    root = math.sqrt(q)
+    first, last = ends.first, ends.last
+    reach = min(_H_REACH / root, _Z_REACH)
+    inner = np.linspace(-reach, reach, 2 * max(1, math.ceil(reach / min(_Z_PANEL, _H_PANEL / root))) + 1)
+    outer = np.arange(reach, _Z_REACH + _Z_PANEL, _Z_PANEL) if reach < _Z_REACH else np.empty(0)
+    special = [p / root for p in (*turning, *activation.kinks)]
+    unit = min(1.0, 1 / root)
+    near = [p + s * 2.0**-k * unit for p in special for k in range(2, 9) for s in (-1, 1)]
+    # A zero of φ' puts eigenvalues at 0 with a density like λ^{−1/2}: the mass below w is felt down to w = 1e-14.
+    zeros = [
+        p for p, turn in zip(special, turning, strict=False) if abs(activation.phi_prime(np.array([turn]))[0]) < 1e-6
+    ]
+    # Where only φ'' jumps, the density of φ'² begins with a step: its transform has a logarithm there.
+    steps = [k / root for k, jump in zip(activation.kinks, activation.slope_jumps, strict=True) if jump == 0]
+    near += [p + s * 3.0**-k * unit for p in (*zeros, *steps) for k in range(5, 17) for s in (-1, 1)]
+    cuts = [z - math.copysign(k * _H_PANEL / root, z) for z in ends.cuts for k in range(16)]
+    edges = np.unique(np.concatenate([inner, outer, -outer, special, near, [first, last], cuts]))
+    edges = edges[(edges >= first) & (edges <= last)]
+    # And so narrow that ln φ'², beyond where its panels were made for, changes little within one.
+    middle = (edges[1:] + edges[:-1]) / 2
+    slope = activation.phi_prime(root * middle)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change = np.abs(2 * activation.phi_second(root * middle) / slope) * root * np.diff(edges)
+    graded = np.min([np.abs(middle - p) for p in zeros], axis=0) < 0.6 * unit if zeros else np.zeros(len(middle), bool)
+    change = np.where((np.abs(middle) < _FELT) & ~graded & np.isfinite(change), change, 0.0)
+    count = np.clip(np.ceil(change / _LOG_PANEL), 1, 400).astype(int)
+    if np.any(count > 1):
+        edges = np.concatenate(
+            [*(np.linspace(a, b, n, endpoint=False) for a, b, n in zip(edges, edges[1:], count, strict=False)), [last]]
+        )
+    kept: Array = edges[np.append(True, np.diff(edges) > 1e-11)]
+    return kept
+
+
+def _panels(edges: Array, special: Array) -> tuple[Array, Array]:
+    """Gauss nodes and weights in every panel, fewer where its neighbours narrow towards a special point outside it."""
+    a, b = edges[:-1], edges[1:]
+    outside = np.full(len(a), math.inf)
+    for p in special:
+        outside = np.minimum(outside, np.maximum(np.maximum(a - p, p - b), 0.0))
+    width = b - a
+    graded = np.minimum(a[1:] - a[:-1], b[1:] - b[:-1])  # narrow beside one of the neighbours
+    graded = np.minimum(np.append(graded, math.inf), np.append(math.inf, graded))
+    count = np.where((outside > 0.45 * width) & (graded < 0.8 * width), _GRADED_NODES, _PANEL_NODES)
+    nodes, weights = [], []
+    for n in (_GRADED_NODES, _PANEL_NODES):
+        t, v = np.polynomial.legendre.leggauss(n)
+        middle, radius = (b + a)[count == n] / 2, width[count == n] / 2
+        nodes.append((middle[:, None] + radius[:, None] * t).ravel())
+        weights.append((radius[:, None] * v).ravel())
+    return np.concatenate(nodes), np.concatenate(weights)
+
+
+def _turning_points(activation: Activation, q: float) -> list[float]:
+    """Where φ'² is stationary: the zeros of φ' and of φ'' within reach, by bisection from a fine grid."""
+    if activation.name == "sin":
+        count = int(min(_Z_REACH * math.sqrt(q), _H_REACH) / (math.pi / 2))
+        return [k * math.pi / 2 for k in range(-count, count + 1)]
+    reach = min(_Z_REACH * math.sqrt(q), _H_REACH)
+    h = np.linspace(-reach, reach, 4001) + reach * 1.3e-5
+    found: list[float] = [0.0] if activation.odd else []
+    for f in (activation.phi_prime, activation.phi_second):
+        values = f(h)
+        for i in np.flatnonzero(values[1:] * values[:-1] < 0):
+            a, b = h[i], h[i + 1]
+            for _ in range(50):
+                middle = (a + b) / 2
+                if (f(np.array([middle]))[0] < 0) == (values[i] < 0):
+                    a = middle
+                else:
+                    b = middle
+            if not any(abs(a - k) < 1e-3 * math.sqrt(q) for k in (*activation.kinks, *found)):
+                found.append(float(a))
+    return found
+
+
+def _shift(activation: Activation, h: Array, q: float, meets: tuple[float, ...]) -> Array:
+    """κ(h): along the gradient of φ'², at most 0.4 or a third of a standard deviation, and 0 at turning points and
+    where the pieces of the path meet, which are kinks and its ends. The lengths over which φ' and φ'' change set the
+    scale, whichever is less.
+    """
+    first, second = activation.phi_prime(h), activation.phi_second(h)
+    third = activation.phi_second(h + 1e-30j).imag * 1e30
+    # TILT/√(4 + (ln φ')'² + (ln φ'')'²/2), without the quotients, and scaled before squares underflow
+    largest = np.maximum(np.maximum(np.abs(first), np.abs(second)), np.maximum(np.abs(third), 1e-300))
+    first, second, third = first / largest, second / largest, third / largest
+    scale = np.sqrt(4 * (first * second) ** 2 + second**4 + (first * third) ** 2 / 2)
+    kappa = _TILT * first * second / np.where(scale == 0, 1.0, scale)
+    kappa = kappa / np.sqrt(1 + (kappa / (0.35 * math.sqrt(q))) ** 2)
+    for place in meets:
+        gap = (h - place) ** 2
+        kappa = kappa * gap / (gap + min(0.25, q / 4))
+    return kappa
+
+
+def _shifted(activation: Activation, h: Array, q: float, meets: tuple[float, ...]) -> tuple[Array, Array]:
+    """κ and κ' by differences of the fourth order, which do not reach over a kink."""
+    step = np.full(len(h), 1e-3 * min(1.0, math.sqrt(q)))
+    for place in meets:
+        step = np.minimum(step, np.abs(h - place) / 4)
+    places = np.stack([h, h - 2 * step, h - step, h + step, h + 2 * step])
+    kappa = _shift(activation, places.ravel(), q, meets).reshape(places.shape)
+    slope = (kappa[1] - kappa[4] + 8 * (kappa[3] - kappa[2])) / (12 * step)
+    return kappa[0], slope
+
+
+@dataclass(frozen=True)
+class SlopePath:
+    """Nodes for E f(φ'(√q z)²).
+
+    Attributes:
+        h: on the real axis, between the ends; for an odd activation the positive half, with twice the mass.
+        mass: of each, for averages along the real axis.
+        path, weights: the same on the path: Σ weights f(path) + Σ tails m f(y) = E f, up to the dead mass.
+        tails: (φ'², mass) of ends where φ' no longer changes.
+        dead: the mass where φ'² is below `FLOOR`.
+        turns: φ'² where its law is not smooth: at its stationary points, at kinks, and at the ends.
+    """
+
+    h: Array
+    mass: Array
+    path: Complex
+    weights: Complex
+    tails: tuple[tuple[float, float], ...]
+    dead: float
+    turns: Array
+
+
+def slope_path(activation: Activation, q: float) -> SlopePath:
+    """The path for a continuous φ' at variance `q`."""
+    if activation.name == "sin":
+        q = min(q, _UNIFORM)
+    root = math.sqrt(q)
+    turning, ends = _turning_points(activation, q), _ends(activation, q)
+    edges = _edges(activation, q, turning, ends)
+    z, step = _panels(edges, np.array([p / root for p in (*turning, *activation.kinks)]))
+    if activation.odd:  # φ'² is even
+        keep = z > 0
+        z, step = z[keep], 2 * step[keep]
+    h = root * z
+    kappa, kappa_prime = _shifted(activation, h, q, (*activation.kinks, *(root * z for z in ends.cuts)))
+    path = h + 1j * kappa
+    step = step / math.sqrt(2 * math.pi)
+    weights = step * np.exp(-(path**2) / (2 * q)) * (1 + 1j * kappa_prime)
+    beside = [float(np.nextafter(kink, side)) for kink in activation.kinks for side in (-math.inf, math.inf)]
+    turns = activation.phi_prime(np.array([*turning, *beside, root * edges[0], root * edges[-1]])) ** 2
+    return SlopePath(h, step * np.exp(-(z**2) / 2), path, weights, ends.tails, ends.dead, turns)
