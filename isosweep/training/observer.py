@@ -16,7 +16,7 @@ from isosweep.sweep.train_settings import TrainSettings
 from isosweep.threads import Workers
 from isosweep.training.batch_gradient import LossAndGradient, batch_gradient
 from isosweep.training.loop import Columns, Diverged
-from isosweep.training.measured.hessian import hessian_top
+from isosweep.training.measured.hessian import basis_dimension, hessian_top
 from isosweep.training.measured.kernel import alignment, drift, tangent_kernel
 from isosweep.training.measured.smoothness import SmoothnessPath
 from isosweep.training.parameters import Parameters, norm
@@ -48,6 +48,9 @@ class CurvatureObserver:
             seed: the run's.
             steps_per_epoch: whole minibatches.
             workers: who shares the work.
+
+        Raises:
+            HessianTooLarge: the Hessian's eigenvalues are asked for and do not fit; before any work is done.
         """
         self.trained = network
         self.network = copy.deepcopy(network).to(inputs.fisher.dtype)
@@ -55,6 +58,8 @@ class CurvatureObserver:
         self.seed, self.each, self.workers = seed, steps_per_epoch, workers
         flat = [parameter.numel() for parameter in network.parameters()]
         self._size = sum(flat)
+        if settings.points.hessian is not None:
+            basis_dimension(self._size, inputs.fisher.element_size(), settings.points.hessian)
         self._gradient: tuple[Tensor, LossAndGradient] | None = None
         self._kernel: Tensor | None = None
         self._before: tuple[Tensor, Tensor] | None = None

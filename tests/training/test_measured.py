@@ -14,9 +14,11 @@ from training_runs import run_of
 from isosweep.curvature import fisher
 from isosweep.measurement.execute import execute
 from isosweep.threads import Workers, single_threaded
+from isosweep.training.loop import Training
 from isosweep.training.measured import hessian
-from isosweep.training.measured.hessian import hessian_top
+from isosweep.training.measured.hessian import HessianTooLarge, basis_dimension, hessian_top
 from isosweep.training.measured.kernel import alignment, drift, tangent_kernel
+from isosweep.training.measured.restarted_lanczos import restarted_lanczos
 from isosweep.training.measured.smoothness import SmoothnessPath, fit_smoothness
 
 
@@ -62,6 +64,59 @@ def test_hessian_against_the_explicit_one(
     np.testing.assert_allclose(found[0].eigenvalues, wanted, rtol=1e-8)
     assert (np.abs(found[0].eigenvalues - wanted) <= found[0].errors + 1e-12).all()
     np.testing.assert_array_equal(found[0].eigenvalues, found[1].eigenvalues)
+
+
+@pytest.mark.parametrize("vectors", [20, 27, 60])
+def test_in_a_basis_that_must_begin_again(vectors: int) -> None:
+    network, (x, y) = network_of(), data()
+    size = sum(p.numel() for p in network.parameters())
+    assert size > vectors
+    wanted = torch.linalg.eigvalsh(explicit_hessian(network, x, y, "cross_entropy")).flip(0)[:4].numpy()
+    with single_threaded(), torch.no_grad(), Workers() as crew:
+        found = hessian_top(network, x, y, "cross_entropy", 4, 0, crew, budget=vectors * size * 8)
+    np.testing.assert_allclose(found.eigenvalues, wanted, rtol=1e-8)
+    assert (np.abs(found.eigenvalues - wanted) <= found.errors + 1e-12).all()
+    assert (found.errors <= 1e-10 * wanted[0]).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    values=st.lists(st.floats(-1e3, 1e3), min_size=8, max_size=40, unique=True),
+    count=st.integers(1, 4),
+    more=st.integers(2, 20),
+    products=st.integers(1, 60),
+    seed=st.integers(0, 99),
+)
+def test_restarted_lanczos_is_within_its_residuals(
+    values: list[float], count: int, more: int, products: int, seed: int
+) -> None:
+    """Converged or not: every Ritz value has an eigenvalue within its residual."""
+    rotation = np.linalg.qr(np.random.default_rng(seed).standard_normal((len(values), len(values))))[0]
+    matrix = torch.from_numpy(rotation * np.array(values) @ rotation.T)
+    start = torch.from_numpy(np.random.default_rng(seed + 100).standard_normal(len(values)))
+    asked = 0
+
+    def product(vector: Tensor) -> Tensor:
+        nonlocal asked
+        asked += 1
+        return matrix @ vector
+
+    found, errors = restarted_lanczos(product, start, count, count + more, products, 1e-12)
+    assert asked <= products
+    assert len(found) == len(errors) <= count
+    for value, error in zip(found, errors, strict=True):
+        assert min(abs(value - v) for v in values) <= error + 1e-11 * max(map(abs, values))
+
+
+def test_what_does_not_fit_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert basis_dimension(1000, 8, 2) == 120
+    assert basis_dimension(1000, 8, 2, budget=50 * 8000) == 50
+    with pytest.raises(HessianTooLarge, match=r"18 vectors of all 1,000 parameters.*leave out train.measure.hessian"):
+        basis_dimension(1000, 8, 2, budget=17 * 8000)
+    monkeypatch.setattr(basis_dimension, "__defaults__", (1,))
+    monkeypatch.setattr(Training, "_advance", None)
+    with pytest.raises(HessianTooLarge):
+        execute(run_of(train__measure={"epochs": [1], "hessian": 2}))
 
 
 @pytest.mark.parametrize(("loss", "likelihood"), [("cross_entropy", "categorical"), ("squared_error", "gaussian")])
