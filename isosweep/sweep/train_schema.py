@@ -30,7 +30,8 @@ class PointsSection(Section):
     hessian: Annotated[tuple[Positive, ...], EXPAND] | None = Field(
         None,
         description="Number of leading eigenvalues of the loss's Hessian at each point, on the Fisher's inputs "
-        "(Lanczos, re-orthogonalised; vectors of all parameters are held, up to 8 GiB; beyond, it begins again from them).",
+        "(Lanczos, re-orthogonalised; vectors of all parameters are held, up to 8 GiB; beyond, it begins again from "
+        "them).",
     )
     kernel: Annotated[tuple[Positive, ...], EXPAND] | None = Field(
         None,
