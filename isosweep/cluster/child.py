@@ -138,7 +138,14 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
     try:
         known = fingerprint(device)
         begin_peak_memory(device)
-        measurement = execute(run, device, folder=order["folder"], checkpoints=checkpoints, stop=lambda: _pausing)
+        measurement = execute(
+            run,
+            device,
+            folder=order["folder"],
+            checkpoints=checkpoints,
+            stop=lambda: _pausing,
+            checkpoint_minutes=order["checkpoint_minutes"],
+        )
         seconds = time.perf_counter() - clock
         provenance = {
             **known,

@@ -48,6 +48,7 @@ class Profile:
         target_minutes: wall time that runs are packed towards.
         runs_per_task: at most so many runs a task, instead of `target_minutes`.
         signal_delay: seconds before the time limit at which a job is warned.
+        checkpoint_minutes: how long a run may train on without a checkpoint.
         sbatch: sbatch's options by their long names; true for a bare flag.
     """
 
@@ -60,6 +61,7 @@ class Profile:
     target_minutes: float = 30.0
     runs_per_task: int | None = None
     signal_delay: int = 90
+    checkpoint_minutes: float = 10.0
     sbatch: dict[str, str | int | bool] = field(default_factory=lambda: {"time": _DEFAULT_TIME, "cpus-per-task": 1})
     origins: dict[str, str] = field(default_factory=dict, compare=False)
 
@@ -143,6 +145,7 @@ _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
     "target_minutes": ((int, float), "a number of minutes"),
     "runs_per_task": (int, "a whole number"),
     "signal_delay": (int, "a whole number of seconds"),
+    "checkpoint_minutes": ((int, float), "a number of minutes"),
     "sbatch": (dict, "a table of sbatch's options"),
 }
 

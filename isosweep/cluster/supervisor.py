@@ -147,6 +147,7 @@ class Supervisor:
                 "task": task.name,
                 "about": task.about,
                 "expects": task.expects,
+                "checkpoint_minutes": task.checkpoint_minutes,
             },
             lambda: self._note(store, task),
         )

@@ -19,6 +19,7 @@ class TaskRef:
         code: the snapshot that isosweep is imported from; None for an installed one.
         expects: the code id and the versions at the launch; a process that differs computes nothing.
         seconds: what each of its runs is expected to take, in their order.
+        checkpoint_minutes: how long a run may train on without a checkpoint.
     """
 
     store: str
@@ -31,6 +32,7 @@ class TaskRef:
     code: str | None = None
     expects: dict[str, str] = field(default_factory=dict)
     seconds: tuple[float, ...] = ()
+    checkpoint_minutes: float = 10.0
 
     @property
     def name(self) -> str:

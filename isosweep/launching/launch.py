@@ -262,6 +262,7 @@ class Launcher:
                 self._code.folder,
                 expects,
                 self._seconds[task],
+                self.profile.checkpoint_minutes,
             )
             for task in range(len(launch.tasks))
         ]

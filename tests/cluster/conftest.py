@@ -27,9 +27,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_sessionfinish() -> None:
-    results = os.environ.get("ISOSWEEP_WRITE_RELIABILITY")
-    if results and _ENDED:
-        write_page(Path(results), {test: sorted(set(ends)) for test, ends in _ENDED.items()})
+    path = os.environ.get("ISOSWEEP_WRITE_RELIABILITY")
+    if path and _ENDED:
+        write_page(Path(path), {test: sorted(set(ends)) for test, ends in _ENDED.items()})
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,18 +1,19 @@
 """The table of docs/reliability.md, out of the marks of the fault tests and how they ended.
 
-    ISOSWEEP_WRITE_RELIABILITY=results.json python -m pytest -m slurm tests/cluster/test_{faults,accounting}.py
+    ISOSWEEP_WRITE_RELIABILITY=docs/reliability.md python -m pytest -m slurm tests/cluster/test_{faults,accounting}.py
 
-writes it. What is in results.json already counts for tests that
-are not run again. A test holds the committed page to the fault tests there are.
+writes it, with the commit that was tested: one run, all of them. A test holds the committed page to the fault tests
+there are.
 """
 
 from __future__ import annotations
 
-import json
+import re
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["PAGE", "Row", "page", "rows", "write_page"]
+__all__ = ["PAGE", "Row", "page", "rows", "tested_commit", "write_page"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
@@ -23,6 +24,8 @@ Made by the tests (`tests/cluster/reliability.py` says how): each row is a fault
 private two-node one of the tests, to a sweep that is running. After it the sweep is launched again. In every row that
 holds, every run then has exactly one valid record or a failure with its cause, no task is open, and the digests in the
 tables are, run by run, those of a sweep that nothing happened to. How it works: [protocol.md](protocol.md).
+
+All rows are of one run of the tests, of commit COMMIT.
 
 | fault | what it leaves | the next launch takes its runs | test | holds |
 |---|---|---|---|---|
@@ -52,19 +55,34 @@ def rows() -> list[Row]:
     return found
 
 
-def page(ended: dict[str, list[str]]) -> str:
-    """The page, a line for each fault, given how its tests ended."""
+def page(ended: dict[str, list[str]], commit: str) -> str:
+    """The page, a line for each fault, given how its tests ended and of which commit they are."""
     lines = []
     for row in rows():
         ends = ended.get(row.test, ["not run"])
         holds = "yes" if ends == ["passed"] else ", ".join(ends)
         lines.append(f"| {row.what} | {row.leaves} | {row.taken} | `{row.test}` | {holds} |\n")
-    return _HEAD + "".join(lines)
+    return _HEAD.replace("COMMIT", commit) + "".join(lines)
 
 
-def write_page(results: Path, ended: dict[str, list[str]]) -> None:
-    """Add to the results of earlier sessions, and write the page."""
-    known: dict[str, list[str]] = json.loads(results.read_text()) if results.exists() else {}
-    known |= ended
-    results.write_text(json.dumps(known, indent=1))
-    PAGE.write_text(page(known))
+def tested_commit(text: str) -> str:
+    """The commit that a page says it is of."""
+    found = re.search(r"of commit ([0-9a-f]{12})\.\n", text)
+    assert found is not None, "the page names no commit, or one with changes that are in none"
+    return found[1]
+
+
+def _commit() -> str:
+    """The checkout's commit, and whether it is as committed."""
+    root = PAGE.parents[1]
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout
+
+    changed = git("status", "--porcelain", "--", "isosweep", "tests")
+    return git("rev-parse", "--short=12", "HEAD").strip() + (" and changes that are not committed" if changed else "")
+
+
+def write_page(path: Path, ended: dict[str, list[str]]) -> None:
+    """Write the page of a session's tests."""
+    path.write_text(page(ended, _commit()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import private_slurm
 import pytest
@@ -12,10 +11,9 @@ from conftest import Command
 from private_accounting import PrivateAccounting, require_accounting
 from private_slurm import PrivateSlurm
 
-from isosweep.cluster.profile import load_profile
 from isosweep.cluster.slurm import accounted, configuration, has_accounting
-from isosweep.cluster.submit import SubmissionRefused, check_submission
 
+from .conftest import PROFILE
 from .test_faults import Faulty, undisturbed
 
 __all__ = ["undisturbed"]
@@ -102,12 +100,22 @@ def test_accounts_away(
         accounts.start(with_accounts)
 
 
-@pytest.mark.parametrize("option", ["account=nowhere", "qos=nowhere"])
+@pytest.mark.parametrize("name", ["account", "qos"])
 def test_an_account_or_qos_that_is_not_there_is_refused(
-    with_accounts: PrivateSlurm, tmp_path: Path, option: str
+    command: Command, with_accounts: PrivateSlurm, name: str
 ) -> None:
-    name = option.partition("=")[0]
-    configuration.cache_clear()
-    with with_accounts.active(), pytest.raises(SubmissionRefused) as refused:
-        check_submission(load_profile(None, [option]), tmp_path / "jobs", 2)
-    assert f"{name} = 'nowhere', from flag --sbatch" in str(refused.value)
+    """In one sentence that names where it came from, with exit code 5, and nothing written or submitted."""
+    command.environment |= {"SLURM_CONF": str(with_accounts.conf), "PATH": with_accounts.env()["PATH"]}
+    command.write("plain.toml", PROFILE)
+    command.write("own.toml", PROFILE + f'{name} = "nowhere"\n')
+    before = [job.id for job in with_accounts.squeue()]
+    for words, origin in (
+        (("--profile", "plain.toml", "--sbatch", f"{name}=nowhere"), "flag --sbatch"),
+        (("--profile", "own.toml"), "file own.toml"),
+    ):
+        done = command.run("launch", "tiny.yaml", *words, check=5)
+        (said,) = [line for line in done.stderr.splitlines() if line.startswith("isosweep: ")]
+        assert f"{name} = 'nowhere', from {origin}" in said
+        assert "Traceback" not in done.stderr
+        assert not (command.folder / "isosweep-store").exists()
+    assert [job.id for job in with_accounts.squeue()] == before

@@ -64,6 +64,7 @@ class Given(Child):
         meanwhile()
         time.sleep(self.seconds)
         self.orders += 1
+        self.last = order
         return self.replies.pop(0) if self.replies else {"status": "done"}
 
 
@@ -94,6 +95,13 @@ def test_no_further_run_starts_that_cannot_end_in_time_but_a_first_always_does(t
     assert late.work(task(store, (1.0, 1.0, 1.0, 1.0))) == "out of time"
     assert child.orders == 1
     assert kinds(store) == ["claim"]  # still ours, to be given back
+
+
+def test_the_clock_of_checkpoints_is_the_tasks(tmp_path: Path) -> None:
+    store, child = Store(tmp_path), Given()
+    launched(store)
+    assert Supervisor(child, JOB).work(replace(task(store), checkpoint_minutes=2.5)) == "done"
+    assert child.last["checkpoint_minutes"] == 2.5
 
 
 def test_the_pace_so_far_corrects_the_plan(tmp_path: Path) -> None:

@@ -58,6 +58,22 @@ def test_an_interrupted_pool_keeps_what_was_trained(command: Command) -> None:
     assert not store.checkpoints_of(run.id).exists()
 
 
+@pytest.mark.slow
+def test_a_checkpoint_by_the_clock_of_the_profile_outlives_a_kill(command: Command) -> None:
+    command.write("pauses.yaml", SPEC.replace("EPOCHS", "400"))
+    command.write("often.toml", 'device = "cpu"\ncheckpoint_minutes = 0.005\n')
+    words = ("launch", "pauses.yaml", "--local", "--workers", "1", "--profile", "often.toml")
+    pool = command.start(*words)
+    store = Store(command.folder / "isosweep-store")
+    faults.wait_until(lambda: [p for p in store.checkpoints.rglob("*") if p.is_file()], 120)
+    pool.kill()
+    pool.communicate()
+    assert not look(store).records
+    command.run(*words)
+    (run,) = isosweep.load(command.folder / "pauses.yaml").runs()
+    assert digests(command.folder) == [isosweep.execute(run).digest]
+
+
 def in_training(pool: int) -> bool:
     """Whether the pool's child has torch loaded and works: it has mapped the library, and used two seconds since."""
     import processes

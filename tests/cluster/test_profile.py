@@ -39,6 +39,7 @@ def test_a_name_is_looked_for_here_then_with_the_user(tmp_path: Path, monkeypatc
     user.mkdir(parents=True)
     (user / "mine.toml").write_text("target_minutes = 5\n")
     assert load_profile("mine").target_minutes == 5
+    assert load_profile("mine").checkpoint_minutes == 10
     (tmp_path / "slurm").mkdir()
     (tmp_path / "slurm" / "mine.toml").write_text("target_minutes = 7\n")
     assert load_profile("mine").target_minutes == 7

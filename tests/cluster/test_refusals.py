@@ -53,6 +53,16 @@ def test_what_sbatch_would_refuse(on_slurm: Command, slurm: PrivateSlurm, option
     assert [job.id for job in slurm.squeue()] == before
 
 
+def test_an_option_of_the_profile_that_this_slurm_does_not_know(on_slurm: Command, slurm: PrivateSlurm) -> None:
+    before = [job.id for job in slurm.squeue()]
+    on_slurm.write("profile.toml", PROFILE + 'no-such-option = "1"\n')
+    said = refused(on_slurm, "--profile", "profile.toml")
+    assert "this Slurm's sbatch knows no option 'no-such-option'" in said
+    assert "profile.toml" in said
+    assert not (on_slurm.folder / "isosweep-store").exists()
+    assert [job.id for job in slurm.squeue()] == before
+
+
 def test_no_srun(on_slurm: Command, slurm: PrivateSlurm, tmp_path: Path) -> None:
     few = tmp_path / "few"
     few.mkdir()
