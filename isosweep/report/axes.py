@@ -28,6 +28,12 @@ _TITLES = {
     "activation": "activation",
     "init": "initialisation",
     "data": "data set",
+    "time_step": "time step Δt",
+    "block_steps": "steps of a block",
+    "weight_bits": "bits of a weight",
+    "activation_bits": "bits of an activation",
+    "blend": "blending ρ",
+    "readout_scale": "scale of the readout's σ_w",
 }
 _SYMBOLS = {"depth": "L", "width": "N", "gain": "σ_w", "bias_std": "σ_b", "q_star": "q*"}
 # The columns of `runs` up to the status are settings; the rest of its schema is what became of the run.

@@ -19,7 +19,18 @@ from isosweep.report.axes import Roles, panel_labels, short
 from isosweep.report.described import plural
 from isosweep.report.reading import Tables
 
-__all__ = ["MEASURES", "Cells", "Measure", "cells_of", "edges", "evenly", "measured", "summaries"]
+__all__ = [
+    "MEASURES",
+    "MISTAKES",
+    "REVERSAL",
+    "Cells",
+    "Measure",
+    "cells_of",
+    "edges",
+    "evenly",
+    "measured",
+    "summaries",
+]
 
 T = TypeVar("T")
 
@@ -50,7 +61,9 @@ _MOST_SEEDS_LISTED = 8
 
 @dataclass(frozen=True)
 class Measure:
-    """A number measured on every run. `log_column` has its natural logarithm, where the number may leave float64."""
+    """A number measured on every run. `log_column` has its natural logarithm, where the number may leave float64;
+    `complement`: what is shown is 1 less the column. `moment` says when it was measured, `section` where it stands.
+    """
 
     name: str
     column: str
@@ -58,6 +71,9 @@ class Measure:
     title: str
     sentence: str
     log_column: str | None = None
+    complement: bool = False
+    moment: str = "at initialisation"
+    section: str = "curvature"
 
 
 MEASURES = (
@@ -90,6 +106,24 @@ MEASURES = (
         "the largest singular value s_max of the Jacobian ∂x^L/∂x^0 over the sampled inputs",
         "jacobian_log_s_max",
     ),
+)
+REVERSAL = Measure(
+    "reversal_gradient_error",
+    "reversal_gradient_error",
+    "|ĝ − g|/|g|",
+    "Error of a gradient that goes back in time",
+    "the relative error of the gradient by all parameters that is taken at states found by going back in time from "
+    "the last one (above about 1 nothing of the gradient is left)",
+)
+MISTAKES = Measure(
+    "final_test_mistakes",
+    "final_test_accuracy",
+    "mistakes",
+    "Mistakes on the test split",
+    "the share of the test split's examples that are classified wrongly",
+    complement=True,
+    moment="at the end of training",
+    section="training",
 )
 
 
@@ -157,6 +191,9 @@ def measured(runs: pd.DataFrame, measure: Measure) -> tuple[pd.Series[float], pd
     """The value of every run and its log₁₀: −∞ for an exact zero, ∞ for an infinite one, NaN for what is no number."""
     value = runs[measure.column] if measure.column in runs else pd.Series(np.nan, index=runs.index)
     value = value.astype(float)
+    if measure.complement:
+        # a share of whole examples: rounded where the subtraction left its last digits
+        value = (1 - value).round(12)
     with np.errstate(divide="ignore", invalid="ignore"):
         log10 = pd.Series(np.log10(value.to_numpy()), index=runs.index)
     if measure.log_column is not None and measure.log_column in runs:

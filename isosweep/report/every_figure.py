@@ -10,7 +10,7 @@ import altair as alt
 
 from isosweep.report.appearance import CONFIG
 from isosweep.report.axes import roles
-from isosweep.report.cells import MEASURES, Cells, cells_of
+from isosweep.report.cells import MEASURES, MISTAKES, REVERSAL, Cells, cells_of
 from isosweep.report.described import Described, join_words
 from isosweep.report.drawings.chosen_network import chosen_network
 from isosweep.report.drawings.completeness import completeness
@@ -61,6 +61,7 @@ def draw(tables: Tables, progress: Progress | None = None) -> Drawn:
         partial(heat_map, cells, MEASURES[0]),
         partial(chosen_network, cells, networks, note),
         *(partial(heat_map, cells, measure) for measure in MEASURES[1:]),
+        partial(heat_map, cells, REVERSAL),
         *(partial(spectra_overview, kind, cells, networks) for kind in ("fisher", "jacobian")),
         partial(fisher_by_layer, cells, networks),
         partial(fisher_layer_spectra, tables, cells, networks),
@@ -71,6 +72,7 @@ def draw(tables: Tables, progress: Progress | None = None) -> Drawn:
         *(partial(layer_profile, profile, cells, networks) for profile in PROFILES),
         *(partial(residuals, cells, measure) for measure in MEASURES),
         *(partial(training_curves, along, curves) for along in ALONG_TRAINING[:3]),
+        partial(heat_map, cells, MISTAKES),
         partial(edge_of_stability, curves),
         partial(condition_against_speed, curves),
         partial(manifolds, curves),

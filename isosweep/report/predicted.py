@@ -29,6 +29,18 @@ def _number(settings: Mapping[str, Any], name: str) -> float | None:
     return None if value is None else float(value)
 
 
+def _not_of_a_chain(settings: Mapping[str, Any]) -> str:
+    """Why the law of a chain of dense layers of one width is not that of this network; empty where it is."""
+    kind, normalization = plain(settings.get("architecture")), plain(settings.get("normalization"))
+    if kind not in (None, "dense"):
+        return f"no law for the whole spectrum of {kind} networks"
+    if normalization not in (None, "none"):
+        return f"no law with {normalization} normalisation"
+    named = {"tied": "tied layers", "weight_bits": "quantised weights", "activation_bits": "quantised activations"}
+    named["widths"] = "uneven widths, but for its edge"
+    return next((f"no law for {words}" for key, words in named.items() if plain(settings.get(key))), "")
+
+
 def predicted_law(settings: Mapping[str, Any]) -> Predicted:
     """The law of ∂x^L/∂x^0 of a run, at its layers' own variances.
 
@@ -44,6 +56,9 @@ def predicted_law(settings: Mapping[str, Any]) -> Predicted:
 
     gain, bias, depth, width = (_number(settings, name) for name in ("gain", "bias_std", "depth", "width"))
     init, name = plain(settings.get("init")), plain(settings.get("activation"))
+    reason = _not_of_a_chain(settings)
+    if reason:
+        return Predicted(None, reason=reason)
     if gain is None or bias is None or depth is None or width is None or name is None:
         return Predicted(None, reason="its gain, biases, depth, width or activation are not in the table")
     if init not in ("orthogonal", "gaussian"):

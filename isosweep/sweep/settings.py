@@ -277,7 +277,12 @@ class Run:
             "reversal": self.measure.reversal,
             "seed": self.seed,
         }
-        return row if self.train is None else row | self.train.columns
+        if self.train is None:
+            return row
+        row |= self.train.columns
+        if row["blend"] is None and row.get("weight_bits") is not None:
+            row["blend"] = 0.0  # the plain coarse gradient, which an axis of ρ has beside the others
+        return row
 
 
 _LATER_DATA = ("validation", "test", "test_checksum", "standardise", "augmentation")

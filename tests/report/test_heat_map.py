@@ -13,10 +13,11 @@ import pytest
 
 from isosweep.report import Tables, load_tables
 from isosweep.report.axes import roles
-from isosweep.report.cells import MEASURES, cells_of, edges
+from isosweep.report.cells import MEASURES, MISTAKES, cells_of, edges, measured
 from isosweep.report.critical import critical_gain, critical_sentence
 from isosweep.report.described import Described
 from isosweep.report.drawings.heat_map import heat_map
+from isosweep.report.predicted import predicted_law
 from isosweep.theory.activations import ACTIVATIONS, activation
 from isosweep.theory.mean_field import gradient_multiplier, variance_fixed_point
 from isosweep.theory.predict import predict
@@ -207,3 +208,29 @@ def test_learning_rates_that_the_manifold_tells_are_no_axis() -> None:
 
     found = roles(Given())  # type: ignore[arg-type]
     assert (found.across, found.up, found.panels) == ("q_star", "depth", ("manifold",))
+
+
+def test_no_law_is_drawn_of_networks_that_are_no_chain_of_one_width() -> None:
+    plain = {"gain": 1.2, "bias_std": 0.1, "depth": 3, "width": 40, "activation": "tanh", "init": "gaussian"}
+    plain |= {"architecture": "dense", "normalization": "none", "tied": False, "data_inputs": 40}
+    plain |= {"input_mean_square": 1.0, "weight_bits": None, "activation_bits": None, "widths": None}
+    assert predicted_law(plain).law is not None
+    for other, reason in (
+        ({"architecture": "residual"}, "residual networks"),
+        ({"architecture": "convolutional"}, "convolutional networks"),
+        ({"normalization": "rms"}, "rms normalisation"),
+        ({"tied": True}, "tied layers"),
+        ({"weight_bits": 2}, "quantised weights"),
+        ({"widths": "40-30"}, "uneven widths"),
+    ):
+        found = predicted_law(plain | other)
+        assert found.law is None
+        assert reason in found.reason
+
+
+def test_mistakes_are_what_is_left_of_the_accuracy() -> None:
+    runs = pd.DataFrame({"final_test_accuracy": [0.95, 1.0, float("nan")]})
+    value, log10 = measured(runs, MISTAKES)
+    assert value.tolist()[:2] == [0.05, 0.0]
+    assert log10.tolist()[1] == -float("inf")
+    assert log10.isna().tolist() == [False, False, True]

@@ -45,7 +45,7 @@ def heat_map(cells: Cells, measure: Measure) -> Described | None:
         data=frame.rename(columns={"across": roles.across, "up": roles.up or "row"}).drop(
             columns=["log10", "label", "mark", "cell", "counted"]
         ),
-        section="curvature",
+        section=measure.section,
         panel_width=230,
         gutter=66,
         legend=125,
@@ -216,7 +216,7 @@ def _caption(frame: pd.DataFrame, measure: Measure, cells: Cells, line_sentence:
     n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
     short_cells = int((frame["n"] < frame["of"]).sum())
     sentences = [
-        f"Each cell shows {measure.sentence} at initialisation; {rows}columns the {axis_title(str(roles.across))}, "
+        f"Each cell shows {measure.sentence} {measure.moment}; {rows}columns the {axis_title(str(roles.across))}, "
         f"and every panel is one network family ({plural(len(cells.panels), 'panel')}).",
         "The colour is the median over the seeds of a cell, on a logarithmic scale: "
         f"{plural(len(frame), 'cell')} of {seeds}, {n} with a value; the hover text gives every seed and the range "
