@@ -82,6 +82,7 @@ def test_a_batch_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradient, "PART", 32)
     monkeypatch.setattr(gradient, "SMALLEST", 8)
     monkeypatch.setattr(gradient, "SHARD", 5)
+    monkeypatch.setattr(gradient, "LARGE_SHARD", 5)
     torch.manual_seed(3)
     network = nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 3)).double()
     x, y = torch.randn(101, 4, dtype=torch.float64), torch.randint(3, (101,))
@@ -101,3 +102,14 @@ def test_the_same_bits_for_any_number_of_workers(dtype: torch.dtype) -> None:
         found.append([*gradients, *sums])
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("samples", "sizes"),
+    [(1, [1]), (64, [64]), (65, [32, 33]), (200, [50] * 4), (1000, [250] * 4), (1025, [205] * 5), (2048, [256] * 8)],
+)
+def test_shards_follow_the_number_of_samples_alone(samples: int, sizes: list[int]) -> None:
+    cut = gradient._shards(samples)
+    assert [piece.stop - piece.start for piece in cut] == sizes
+    assert [piece.start for piece in cut] == [0, *(piece.stop for piece in cut[:-1])]
+    assert cut[-1].stop == samples
