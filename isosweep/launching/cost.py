@@ -1,4 +1,4 @@
-"""What a run costs: operations of its measurement, seconds by one constant, and bytes of its record.
+"""What a run costs: seconds, by one constant, of the operations of its measurement, and bytes of its record.
 
 The constant, seconds an operation, is fitted from the records in the store where there are enough of them. It is a
 constant of the plan, never of a result.
@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+from isosweep.launching.operations import dual_rows, run_operations
 from isosweep.store.store import Store
 from isosweep.sweep.settings import NetworkSettings, Run, from_json
 
-__all__ = ["BUILT_IN", "Cost", "fit", "record_bytes", "run_operations"]
+__all__ = ["BUILT_IN", "Cost", "fit", "record_bytes"]
 
 # Seconds an operation on one core of a current server (float64), until records tell better.
 _SECONDS_PER_OPERATION = 1.2e-10
@@ -23,7 +24,7 @@ _SECONDS_PER_OPERATION = 1.2e-10
 _SECONDS_PER_RUN = 0.02
 # A user's own network of unknown shape counts as one of this many seconds.
 _SECONDS_UNKNOWN = 10.0
-_RECORD_OVERHEAD = 6000
+_RECORD_OVERHEAD = 7000
 # Records that a fit looks at, and how many it wants.
 _SAMPLE, _FEWEST = 48, 3
 
@@ -95,51 +96,13 @@ def fit(store: Store, recorded: Mapping[str, str], device: str = "auto") -> Cost
     return Cost(constant, used if max(len(pairs), len(unknown)) >= _FEWEST else 0, own)
 
 
-def _rows(run: Run) -> int:
-    """Rows R of the dual matrix: n(C−1) for the categorical likelihood, nC for the Gaussian."""
-    fisher = run.measure.fisher
-    if fisher is None:
-        return 0
-    return fisher.samples * (run.data.classes - (fisher.likelihood == "categorical"))
-
-
-def run_operations(run: Run) -> float | None:
-    """Floating-point operations of a dense run: dual matrix, its eigenvalues, the layers' blocks (or the products of
-    the matrix-free method), the Jacobian's chain and singular values, at every point of a training; and its steps.
-    None for a user's own network, whose shapes nobody knows before it is built.
-    """
-    network, fisher = run.network, run.measure.fisher
-    if not isinstance(network, NetworkSettings):
-        return None
-    depth, width, rows = network.depth, network.width, _rows(run)
-    if fisher is not None and fisher.method == "lanczos":
-        parameters = width * (run.data.inputs + (depth - 1) * width + run.data.classes)
-        products = (fisher.steps or 0) * (1 + (fisher.probes or 0))
-        operations = 6.0 * fisher.samples * parameters * products
-    else:
-        operations = rows**2 * (run.data.inputs + depth * width) + 2 * rows * width**2 * depth + 4 / 3 * rows**3
-    if fisher is not None and fisher.method == "dual" and fisher.layers != "none":
-        block = rows**3 / 3 + 60 * rows**2 if fisher.layers == "summary" else 4 / 3 * rows**3
-        operations += (depth + 1) * block
-    if run.measure.jacobian is not None:
-        operations += run.measure.jacobian.samples * (8.0 * depth * width**3 + 30.0 * width**3)
-    if run.train is not None:
-        operations *= len(run.train.measured_steps(run.data.samples))
-        weights = width * (run.data.inputs + (depth - 1) * width + run.data.classes)
-        operations += 6.0 * weights * run.data.samples * run.train.epochs
-        if run.train.manifold != "euclidean":  # a retraction of every hidden layer at every step
-            steps = run.train.epochs * run.train.steps_per_epoch(run.data.samples)
-            operations += 30.0 * width**3 * depth * steps
-    return float(operations)
-
-
 def record_bytes(run: Run) -> int:
     """Bytes of the run's record: 8 an array entry, and what surrounds them."""
-    network, values = run.network, _rows(run)
+    network, values = run.network, dual_rows(run)
     if isinstance(network, NetworkSettings):
         fisher = run.measure.fisher
         if fisher is not None and fisher.layers == "spectrum":
-            values += _rows(run) * (network.depth + 1)
+            values += dual_rows(run) * (network.depth + 1)
         values += 12 * (network.depth + 1)
         if run.measure.jacobian is not None:
             values += 2 * run.measure.jacobian.samples * min(network.width, run.data.inputs)

@@ -20,8 +20,9 @@ from isosweep.cluster.process import Child
 from isosweep.cluster.slurm import Queue, Queued
 from isosweep.cluster.supervisor import Supervisor
 from isosweep.cluster.task import TaskRef
-from isosweep.launching.cost import Cost, fit, run_operations
+from isosweep.launching.cost import Cost, fit
 from isosweep.launching.estimate import seconds_left
+from isosweep.launching.operations import run_operations
 from isosweep.launching.output import last_words, outputs
 from isosweep.launching.plan import pack
 from isosweep.launching.reap import NEVER_BEGAN, give_up, reap, survey, why_dead
