@@ -82,7 +82,7 @@ def theory_row(run: Run, measured: Mapping[str, Any]) -> dict[str, Any]:
         return row
     row |= found
     if fisher is None or not fisher.is_plain:
-        row |= {"theory_fisher_lambda_max": None, "theory_fisher_trace": None}
+        row |= dict.fromkeys(name for name in COLUMNS if name.startswith("theory_fisher_"))
     if fisher is not None and not fisher.is_plain:
         plain = "the Fisher's are of the true Fisher over all parameters, not centred"
         row["theory_note"] = f"{row['theory_note']}; {plain}" if row["theory_note"] else plain

@@ -13,9 +13,11 @@ from numpy.typing import ArrayLike
 from isosweep.theory.activations import Activation
 from isosweep.theory.architecture import PLAIN, Architecture
 from isosweep.theory.finite_width import log_growth
+from isosweep.theory.fisher_spread import fisher_spread
 from isosweep.theory.fisher_sums import measured_fisher
 from isosweep.theory.jacobian_law import jacobian_edge, jacobian_variance
 from isosweep.theory.network import Network
+from isosweep.theory.outlier_split import outlier_split
 from isosweep.theory.predict import FINITE_WIDTH_LIMIT, predict_network
 from isosweep.theory.propagation import propagate
 from isosweep.theory.residual import propagate_residual, residual_growth_variance
@@ -39,6 +41,8 @@ COLUMNS = (
     "theory_jacobian_zero_mass",
     "theory_fisher_trace",
     "theory_fisher_lambda_max",
+    "theory_fisher_lambda_max_split",
+    "theory_fisher_lambda_max_spread",
     "theory_kappa_1",
     "theory_kappa_2",
     "theory_learning_rate_max",
@@ -211,8 +215,16 @@ def _fisher(row: dict[str, float | str | None], n: Network, per_layer: float, ar
         return ["fisher_lambda_max: the softmax is saturated or the gradients vanish below float64"]
     row["theory_fisher_lambda_max"] = found.lambda_max
     row["theory_learning_rate_max"] = 2 / found.lambda_max
+    if architecture == PLAIN:
+        row["theory_fisher_lambda_max_spread"] = math.hypot(found.lambda_max * fisher_spread(n), found.drawn)
     if n.likelihood == "gaussian" and n.outputs > 1:
-        return ["fisher_lambda_max: C-fold in the wide limit; at finite width the C split, and this is their mean"]
+        if architecture == PLAIN:
+            row["theory_fisher_lambda_max_split"] = found.lambda_max * outlier_split(n).largest
+        return [
+            "fisher_lambda_max: C-fold in the wide limit; at finite width the C split: this is their mean, "
+            "fisher_lambda_max_split the first of them"
+        ]
+    row["theory_fisher_lambda_max_split"] = found.lambda_max
     return []
 
 

@@ -105,6 +105,7 @@ class MeasuredFisher:
         outlier: whether λ_max stands clear of the bulk. If not, the random products of the inputs set it, of which
             these sums know nothing.
         reach: as in `LayerSums`.
+        drawn: the standard deviation of λ_max over draws of a softmax's logits; 0 for a Gaussian likelihood.
     """
 
     trace: float
@@ -112,6 +113,7 @@ class MeasuredFisher:
     lambda_max: float
     outlier: bool
     reach: float
+    drawn: float = 0.0
 
 
 @lru_cache(maxsize=16384)
@@ -133,4 +135,4 @@ def measured_fisher(network: Network, architecture: Architecture = PLAIN) -> Mea
         raise ValueError("a categorical likelihood needs 2 outputs or more")
     found = expected_softmax(sums.own, sums.pair, sums.q, sums.q_pair, n, outputs)
     trace, top = found.beta_1 * sums.own, found.lambda_max
-    return MeasuredFisher(trace, trace / sums.parameters, top, outlier, sums.reach)
+    return MeasuredFisher(trace, trace / sums.parameters, top, outlier, sums.reach, found.spread)

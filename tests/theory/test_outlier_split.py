@@ -7,37 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from plain_networks import largest_eigenvalues
 
 from isosweep.theory.activations import activation
 from isosweep.theory.network import Init, Network
 from isosweep.theory.outlier_split import outlier_split
-
-
-def _top(network: Network, seed: int) -> np.ndarray:
-    """The C largest eigenvalues of the dual Fisher matrix of a network, by plain numpy, biases counted."""
-    n, rng = network, np.random.default_rng(seed)
-    x = rng.standard_normal((n.samples, n.width)) * math.sqrt(n.mean_square)
-    weights, forward, slopes = [], [x], []
-    for units in [n.width] * n.depth + [n.outputs]:
-        a = rng.standard_normal((units, n.width))
-        if n.init == "orthogonal":
-            o, r = np.linalg.qr(a.T)
-            w = n.sigma_w * (o * np.sign(np.diag(r))).T
-        else:
-            w = n.sigma_w * a / math.sqrt(n.width)
-        h = forward[-1] @ w.T + n.sigma_b * rng.standard_normal(units)
-        weights.append(w)
-        forward.append(n.activation.phi(h))
-        slopes.append(n.activation.phi_prime(h))
-    back = np.broadcast_to(np.eye(n.outputs), (n.samples, n.outputs, n.outputs))
-    dual = np.zeros((n.samples * n.outputs,) * 2)
-    for layer in reversed(range(n.depth + 1)):
-        flat = back.reshape(n.samples * n.outputs, -1)
-        products = forward[layer] @ forward[layer].T + 1
-        dual += np.kron(products, np.ones((n.outputs, n.outputs))) * (flat @ flat.T)
-        if layer:
-            back = (back @ weights[layer]) * slopes[layer - 1][:, None, :]
-    return np.linalg.eigvalsh(dual)[::-1][: n.outputs]
 
 
 @pytest.mark.parametrize("init", ["orthogonal", "gaussian"])
@@ -46,7 +20,7 @@ def test_networks_split_as_predicted(name: str, init: Init) -> None:
     phi = activation(name)
     sigma_w, sigma_b, square = (math.sqrt(2), 0.0, 1.0) if name == "relu" else (1.4, 0.6, 1.0)
     network = Network(phi, sigma_w, sigma_b, 3, 300, init, samples=24, outputs=6, mean_square=square)
-    tops = np.array([_top(network, seed) for seed in range(6)])
+    tops = np.array([largest_eigenvalues(network, seed) for seed in range(6)])
     tops /= tops.mean(1, keepdims=True)
     found = outlier_split(network)
     largest = tops[:, 0]
