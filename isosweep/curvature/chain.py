@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from isosweep.curvature.errors import CurvatureError, MixedTensors, NonFiniteNetwork, ShapeMismatch, UnsupportedLayer
 from isosweep.curvature.layers import Rule, rule_for, supported_layers
+from isosweep.curvature.tiles import pieces
 from isosweep.networks.residual import Fork, Join, Residual
 from isosweep.threads import Workers
 
 __all__ = ["Chain", "Stage", "Trace", "chain_of", "check_gradients"]
 
-# Samples that pass forward together, whatever the number of workers: a constant of the measurement.
-SAMPLE_SHARD = 64
+# The most samples that pass forward together, whatever the number of workers: a constant of the measurement.
+SAMPLE_SHARD = 80
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Chain:
         )
 
     def forward(self, inputs: Tensor, workers: Workers | None = None) -> Trace:
-        """Runs the inputs (n, …) through all stages, in shards of `SAMPLE_SHARD` samples.
+        """Runs the inputs (n, …) through all stages, in equal shards of at most `SAMPLE_SHARD` samples.
 
         Raises:
             NonFiniteNetwork: an output is NaN or infinite; names the first stage where that happened.
@@ -103,11 +104,11 @@ class Chain:
         saved = tuple(inputs.new_empty((count, *shape), dtype=dtype) for shape, dtype in self.saved)
         outputs = inputs.new_empty(count, self.outputs)
 
-        def task(start: int) -> None:
-            rows = slice(start, min(start + SAMPLE_SHARD, count))
+        def task(shard: tuple[int, int]) -> None:
+            rows = slice(*shard)
             outputs[rows], _ = self._forward_shard(inputs[rows], tuple(tensor[rows] for tensor in saved))
 
-        (workers or Workers()).run(task, range(0, count, SAMPLE_SHARD))
+        (workers or Workers()).run(task, pieces(count, SAMPLE_SHARD))
         return Trace(outputs, saved)
 
     @property
@@ -140,7 +141,7 @@ class Chain:
         Raises:
             NonFiniteNetwork: an output is NaN or infinite; names the first stage where that happened.
         """
-        walks = [_walk(self.stages, piece) for piece in torch.split(inputs, SAMPLE_SHARD)]
+        walks = [_walk(self.stages, inputs[start:stop]) for start, stop in pieces(len(inputs), SAMPLE_SHARD)]
         uses: dict[str, int] = {}
         for steps in zip(*walks, strict=True):
             stage = steps[0][0]

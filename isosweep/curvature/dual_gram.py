@@ -18,12 +18,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from isosweep.curvature.chain import Chain, Stage, Trace
 from isosweep.curvature.layers import GramTerm, Parameters
-from isosweep.curvature.tiles import BLOCK_ROWS, GPU_BLOCK_ROWS, RowBlock, Tile, row_blocks, tiles
+from isosweep.curvature.products import multiply
+from isosweep.curvature.tiles import CUT, GPU_CUT, RowBlock, Tile, row_blocks, tiles
 from isosweep.fisher_memory import FEWEST_LAYERS, GROUP_BYTES, MOST_LAYERS
 from isosweep.networks.residual import Fork, Join
 from isosweep.threads import Workers
@@ -109,8 +109,8 @@ def pull_back_all(
     of rows goes through a group of layers at once, while it is in cache.
     """
     current = cotangents.contiguous()
-    most = GPU_BLOCK_ROWS if cotangents.is_cuda else BLOCK_ROWS
-    blocks = row_blocks(cotangents.shape[0], cotangents.shape[1], most)
+    cut = GPU_CUT if cotangents.is_cuda else CUT
+    blocks = row_blocks(cotangents.shape[0], cotangents.shape[1], cut.rows)
     walk = _Walk(current, [(block, []) for block in blocks], workers)
     group: list[_Leg] = []
     for leg in _legs(chain, trace, parameters):
@@ -239,9 +239,9 @@ class DualAccumulator:
         """For cotangents (k, n, ·): their shape, dtype and device."""
         self._count, self._samples = cotangents.shape[:2]
         self._workers = workers
-        most = GPU_BLOCK_ROWS if cotangents.is_cuda else BLOCK_ROWS
-        self._tiles = tiles(self._count, self._samples, most)
-        self._sample_tiles = tiles(1, self._samples, most)
+        cut = GPU_CUT if cotangents.is_cuda else CUT
+        self._tiles = tiles(self._count, self._samples, cut)
+        self._sample_tiles = tiles(1, self._samples, cut)
         self._pending: list[Product] = []
         self._scratch = _Scratch(cotangents)
         rows = self._count * self._samples
@@ -321,7 +321,7 @@ class DualAccumulator:
         left = product.row.cotangents[row.first : row.last, row.start : row.stop].flatten(0, 1)
         right = product.column.cotangents[column.first : column.last, column.start : column.stop].flatten(0, 1)
         products = self._scratch.get(left.shape[0], right.shape[0])
-        torch.mm(left, right.T, out=products)
+        multiply(left, right.T, products)
         here = target[row.rows(self._samples), column.rows(self._samples)]
         if factor is None:
             here += products
@@ -339,7 +339,9 @@ def _sample_products(product: Product, rows: slice, columns: slice) -> Tensor:
     left, right = product.row, product.column
     assert left.samples is not None
     assert right.samples is not None
-    piece = left.samples[rows] @ right.samples[columns].T
+    one, other = left.samples[rows], right.samples[columns]
+    piece = one.new_empty(len(one), len(other))
+    multiply(one, other.T, piece)
     if left.offset:
         piece += math.sqrt(left.offset * right.offset)
     return piece

@@ -70,11 +70,17 @@ def dual_eigenvalues(matrix: Tensor, parameters: int, workers: Workers) -> Tenso
     rows = matrix.shape[0]
     if rows == 0:
         return matrix.new_empty(0, dtype=torch.float64)
-    if rows >= TWO_STAGE_ROWS and matrix.device.type == "cpu" and matrix.dtype == torch.float64:
+    if matrix.device.type != "cpu":
+        ascending = torch.linalg.eigvalsh(matrix)
+    elif rows >= TWO_STAGE_ROWS and matrix.dtype == torch.float64:
         ascending = two_stage_eigenvalues(matrix, workers)
     else:
-        ascending = torch.linalg.eigvalsh(matrix).to(torch.float64)
-    return ascending.flip(0)[: min(rows, parameters)].clamp_(min=0)
+        # LAPACK reads columns first: the transpose's upper triangle is this one's lower.
+        columns = matrix.numpy().T
+        found = scipy.linalg.eigvalsh(columns, lower=False, driver="evd", overwrite_a=True, check_finite=False)
+        ascending = torch.from_numpy(found)
+    descending: Tensor = ascending.to(torch.float64).flip(0)
+    return descending[: min(rows, parameters)].clamp_(min=0)
 
 
 def _block(

@@ -10,12 +10,29 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-__all__ = ["BLOCK_ROWS", "GPU_BLOCK_ROWS", "RowBlock", "Tile", "pieces", "row_blocks", "tiles"]
+__all__ = ["CUT", "GPU_CUT", "Cut", "RowBlock", "Tile", "pieces", "row_blocks", "tiles"]
 
-# Rows of a block: large enough for the matrix product's peak rate, small enough that a tile stays in a core's cache.
-BLOCK_ROWS = 320
-# The same on a GPU, which wants fewer and larger products.
-GPU_BLOCK_ROWS = 3072
+
+@dataclass(frozen=True)
+class Cut:
+    """How large the pieces are.
+
+    Attributes:
+        rows: the most rows of a block.
+        across: the most rows of the blocks that a tile below the diagonal has on its other side, several taken as one.
+        diagonal: the longest edge of a tile on the diagonal: a longer one is halved, as what is above is not needed.
+    """
+
+    rows: int
+    across: int
+    diagonal: int
+
+
+# Blocks large enough for the matrix product's peak rate, small enough to stay in a core's cache; wide tiles, so that
+# the block is packed once for all of their width. A·Aᵀ itself costs half of its operations (`products.own_products`).
+CUT = Cut(rows=320, across=640, diagonal=320)
+# The same on a GPU, which wants fewer and larger products, and does A·Aᵀ in full.
+GPU_CUT = Cut(rows=3072, across=3072, diagonal=1536)
 
 
 @dataclass(frozen=True)
@@ -49,7 +66,7 @@ def pieces(total: int, most: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def row_blocks(cotangents: int, samples: int, most: int = BLOCK_ROWS) -> list[RowBlock]:
+def row_blocks(cotangents: int, samples: int, most: int) -> list[RowBlock]:
     """The blocks of at most about `most` rows: several cotangents of all samples, or a piece of the samples of one."""
     if samples <= most:
         groups = pieces(cotangents, max(1, most // samples))
@@ -84,11 +101,32 @@ def _diagonal(block: RowBlock, enough: int) -> list[Tile]:
     return [*_diagonal(upper, enough), Tile(lower, upper), *_diagonal(lower, enough)]
 
 
-def tiles(cotangents: int, samples: int, most: int = BLOCK_ROWS) -> list[Tile]:
-    """The tiles that cover the lower triangle, the largest first so that workers end together.
+def _joined(blocks: list[RowBlock], samples: int, most: int) -> list[RowBlock]:
+    """Neighbouring blocks taken together, up to `most` rows, where both hold all samples or belong to one cotangent."""
+    joined: list[RowBlock] = []
+    for block in blocks:
+        last = joined[-1] if joined else None
+        if last is None or block.rows(samples).stop - last.rows(samples).start > most:
+            joined.append(block)
+        elif last.start == block.start == 0 and last.stop == block.stop == samples:
+            joined[-1] = RowBlock(last.first, block.last, 0, samples)
+        elif last.last - last.first == 1 and last.first == block.first:
+            joined[-1] = RowBlock(last.first, last.last, last.start, block.stop)
+        else:
+            joined.append(block)
+    return joined
 
-    A tile on the diagonal is halved until its edge is at most half of `most`: what is above the diagonal is not needed.
-    """
-    blocks = row_blocks(cotangents, samples, most)
-    full = [Tile(row, column) for index, row in enumerate(blocks) for column in blocks[:index]]
-    return full + [tile for block in blocks for tile in _diagonal(block, most // 2)]
+
+def tiles(cotangents: int, samples: int, cut: Cut) -> list[Tile]:
+    """The tiles that cover the lower triangle, the largest first so that workers end together."""
+    blocks = row_blocks(cotangents, samples, cut.rows)
+    below = [
+        Tile(row, side) for index, row in enumerate(blocks) for side in _joined(blocks[:index], samples, cut.across)
+    ]
+    below.sort(key=lambda tile: -_area(tile, samples))
+    return below + [tile for block in blocks for tile in _diagonal(block, cut.diagonal)]
+
+
+def _area(tile: Tile, samples: int) -> int:
+    row, column = tile.row.rows(samples), tile.column.rows(samples)
+    return len(range(row.start, row.stop)) * len(range(column.start, column.stop))

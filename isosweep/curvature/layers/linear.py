@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from isosweep.curvature.layers.rule import GramTerm, Parameters, Rule
+from isosweep.curvature.products import multiply
 
 __all__ = ["RULE", "Linear"]
 
@@ -25,7 +26,7 @@ class Linear(Rule):
 
     def pull_back(self, module: nn.Module, saved: Tensor, cotangents: Tensor, out: Tensor) -> None:
         weight = cast(Tensor, module.weight)
-        torch.mm(cotangents.flatten(0, 1), weight, out=out.view(-1, weight.shape[1]))
+        multiply(cotangents.flatten(0, 1), weight, out.view(-1, weight.shape[1]))
 
     def jacobian(self, module: nn.Module, saved: Tensor, shape: torch.Size) -> Tensor:
         return cast(Tensor, module.weight)

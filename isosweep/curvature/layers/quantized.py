@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from isosweep.curvature.layers.linear import Linear
+from isosweep.curvature.products import multiply
 from isosweep.networks.quantized import QuantizedLinear
 
 __all__ = ["RULE", "Quantized"]
@@ -21,7 +22,7 @@ class Quantized(Linear):
 
     def pull_back(self, module: nn.Module, saved: Tensor, cotangents: Tensor, out: Tensor) -> None:
         weight = cast(QuantizedLinear, module).quantized()
-        torch.mm(cotangents.flatten(0, 1), weight, out=out.view(-1, weight.shape[1]))
+        multiply(cotangents.flatten(0, 1), weight, out.view(-1, weight.shape[1]))
 
     def jacobian(self, module: nn.Module, saved: Tensor, shape: torch.Size) -> Tensor:
         return cast(QuantizedLinear, module).quantized()
