@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from isosweep.curvature.dual_gram import LayerTerms
-from isosweep.curvature.graded_svd import one_sided_jacobi
+from isosweep.curvature.lapack import jacobi_singular_values
 from isosweep.curvature.layers import GramTerm
 from isosweep.curvature.output_weights import OutputWeights
 from isosweep.curvature.spectra import BlockSpectrum, FisherSpectrum, error_units, first, numerical_rank
@@ -91,7 +91,7 @@ def squared_singular_values(blocks: Iterable[Tensor]) -> Tensor:
     (triangle,) = scipy.linalg.qr(tall, mode="r", check_finite=False)
     triangle = triangle[: tall.shape[1]]
     if len(triangle) <= JACOBI_ROWS:
-        values = one_sided_jacobi(triangle.T)
+        values = jacobi_singular_values(triangle.T)
     else:
         values = scipy.linalg.svdvals(triangle, check_finite=False)
     return torch.from_numpy(values.copy()).square()

@@ -18,14 +18,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from isosweep.curvature.compact_qr import Reflections, compact_qr
 from isosweep.curvature.jacobian_factors import Factor
+from isosweep.curvature.products import multiply
+from isosweep.curvature.tiles import pieces
 
 __all__ = ["ZERO_EXPONENT", "Graded", "graded_triangle"]
 
 # The exponent of a row that is exactly zero.
 ZERO_EXPONENT = -(2**40)
-# Rows of a block of a product of triangular matrices.
-PRODUCT_ROWS = 80
+# The most rows and columns of a block of a product of triangular matrices.
+PRODUCT_ROWS = 100
 # Columns whose norms differ by more than this factor are equilibrated.
 COLUMN_RANGE = 64.0
 
@@ -49,8 +52,8 @@ def graded_triangle(factors: list[Factor], samples: int) -> Graded:
     """
     factors = _equilibrated(factors)
     graded: Graded | None = None
-    # Q of the factor before, as its reflectors, and the order in which its rows were taken.
-    reflectors: tuple[Tensor, Tensor] | None = None
+    # Q of the factor before, and the order in which its rows were taken.
+    reflections: Reflections | None = None
     order: Tensor | None = None
     for index, factor in enumerate(factors):
         matrix = factor.matrix
@@ -63,14 +66,13 @@ def graded_triangle(factors: list[Factor], samples: int) -> Graded:
             matrix = matrix.gather(-1, columns.unsqueeze(-2).expand_as(matrix))
         rows = _row_order(matrix, factor.diagonal, samples)
         batch = _permuted(matrix, rows, order)
-        if reflectors is not None and graded is not None:
-            batch = torch.ormqr(*reflectors, batch, left=False)[:, :, : graded.rows.shape[1]]
+        if reflections is not None and graded is not None:
+            batch = reflections.applied_to(batch)[:, :, : graded.rows.shape[1]]
         if factor.diagonal is not None:
-            batch = batch * factor.diagonal.expand(samples, -1).gather(1, rows)[:, :, None]
+            batch.mul_(factor.diagonal.expand(samples, -1).gather(1, rows)[:, :, None])
         order = rows
-        packed, tau = torch.geqrf(batch)
-        reflectors = packed[:, :, : tau.shape[1]], tau
-        graded = _multiply(packed[:, : min(packed.shape[1:])].triu(), graded)
+        triangle, reflections = compact_qr(batch)
+        graded = _multiply(triangle, graded)
     assert graded is not None
     return graded
 
@@ -122,33 +124,36 @@ def _equilibrated(factors: list[Factor]) -> list[Factor]:
 
 
 def _multiply(triangle: Tensor, graded: Graded | None) -> Graded:
-    """`triangle` (m, q', q) times the graded matrix so far."""
+    """`triangle` (m, q', q), which is overwritten, times the graded matrix so far."""
     if graded is None:
         return _normalise(triangle, triangle.new_zeros(triangle.shape[:2]))
     # Row i only meets rows j ≥ i, so their largest exponent is its scale: nothing overflows, and what underflows is
     # below 2^-1000 of the row.
     scales = graded.exponents.flip(1).cummax(dim=1).values.flip(1)[:, : triangle.shape[1]]
-    shift = (graded.exponents[:, None, :] - scales[:, :, None]).clamp(-1000, 0)
-    return _normalise(_triangular_product(triangle * torch.exp2(shift), graded.rows), scales)
+    shift = (graded.exponents[:, None, :] - scales[:, :, None]).clamp_(-1000, 0)
+    return _normalise(_triangular_product(triangle.mul_(shift.exp2_()), graded.rows), scales)
 
 
 def _triangular_product(left: Tensor, right: Tensor) -> Tensor:
-    """The product of two upper triangular matrices, rows by blocks: what is below the diagonal is not multiplied."""
-    size = left.shape[1]
-    if size < 2 * PRODUCT_ROWS:
-        return left @ right
-    product = right.new_zeros(right.shape[0], size, right.shape[2])
-    for start in range(0, size, PRODUCT_ROWS):
-        block = slice(start, start + PRODUCT_ROWS)
-        product[:, block, start:] = left[:, block, start:] @ right[:, start:, start:]
+    """The product of two upper triangular or trapezoidal matrices (m, q', q) and (m, q, p), by blocks: row i of the
+    left one starts at column i, and column j of the right one ends at row j.
+    """
+    product = right.new_zeros(right.shape[0], left.shape[1], right.shape[2])
+    columns = pieces(right.shape[2], PRODUCT_ROWS)
+    for one, other, out in zip(left, right, product, strict=True):
+        for start, stop in pieces(left.shape[1], PRODUCT_ROWS):
+            for first, last in columns:
+                if last > start:
+                    multiply(one[start:stop, start:last], other[start:last, first:last], out[start:stop, first:last])
     return product
 
 
 def _normalise(rows: Tensor, exponents: Tensor) -> Graded:
+    """diag(2^e) R with rows of any size, which are overwritten."""
     largest = rows.abs().amax(dim=2)
     _, shift = torch.frexp(largest)
     alive = largest > 0
     shift = torch.where(alive, shift, 0)
-    rows = rows * torch.ldexp(torch.ones_like(largest), -shift)[:, :, None]
+    rows.mul_(torch.ldexp(torch.ones_like(largest), -shift)[:, :, None])
     zero = torch.full_like(exponents, ZERO_EXPONENT)
     return Graded(rows, torch.where(alive, exponents + shift, zero))

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.linalg
-from scipy.linalg import lapack
 
 from isosweep.curvature.graded_qr import ZERO_EXPONENT
+from isosweep.curvature.lapack import jacobi_singular_values
 
-__all__ = ["graded_log_singular_values", "one_sided_jacobi"]
+__all__ = ["graded_log_singular_values"]
 
 # Bits that one call of dgejsv may span.
 WINDOW = 900
@@ -63,21 +63,9 @@ def _windows(upper: np.ndarray, exponents: np.ndarray) -> np.ndarray:
         )
         inside = max(inside, known + 1)
         block = upper[first:last, first:last] * np.exp2(exponents[first:last] - exponents[first])
-        values = one_sided_jacobi(block)
+        values = jacobi_singular_values(block)
         with np.errstate(divide="ignore"):
             window = np.log(values) + LN2 * exponents[first]
         logs[known:inside] = window[known - first : inside - first]
         known = inside
     return logs
-
-
-def one_sided_jacobi(matrix: np.ndarray) -> np.ndarray:
-    """The singular values of a square matrix with graded columns, largest first."""
-    if not matrix.any():
-        return np.zeros(len(matrix))
-    # joba C: accuracy for a column-scaled matrix; jobu, jobv N: values only; jobr N: no small column is set to zero;
-    # jobp N: no perturbation of denormals.
-    values, _, _, work, _, info = lapack.dgejsv(matrix, joba=0, jobu=3, jobv=3, jobr=0, jobt=0, jobp=0)
-    if info != 0:
-        raise np.linalg.LinAlgError(f"dgejsv did not converge (info {info})")
-    return np.sort(values * (work[0] / work[1]))[::-1]

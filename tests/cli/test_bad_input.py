@@ -12,6 +12,8 @@ import pytest
 from conftest import TINY, Command
 from faults import FaultUnavailable, small_disk
 
+from isosweep.sweep.identity import MEASUREMENT_VERSION
+
 BAD_SPECS = {
     "unknown key": (TINY.replace("depth:", "depht:"), "bad.yaml:2:", "did you mean 'depth'"),
     "wrong type": (TINY.replace("width: 8", "width: eight"), "network.width", "whole number"),
@@ -142,10 +144,11 @@ def test_an_old_measurement_version_is_never_silent(command: Command) -> None:
     --remeasure.
     """
     command.run("launch", "tiny.yaml", "--local", "--limit", "2", check=4)
+    next_one = MEASUREMENT_VERSION + 1
     newer = (
-        "import isosweep.sweep.identity as i; i.MEASUREMENT_VERSIONS[2] = 'the eigenvalues are signed'; "
-        "i.MEASUREMENT_VERSION = 2;"
-        "i.Identity.__init__.__defaults__ = (2,); i.run_id.__defaults__ = (2,);"
+        f"import isosweep.sweep.identity as i; i.MEASUREMENT_VERSIONS[{next_one}] = 'the eigenvalues are signed'; "
+        f"i.MEASUREMENT_VERSION = {next_one};"
+        f"i.Identity.__init__.__defaults__ = ({next_one},); i.run_id.__defaults__ = ({next_one},);"
         "from isosweep.cli import main; main()"
     )
 
@@ -160,6 +163,7 @@ def test_an_old_measurement_version_is_never_silent(command: Command) -> None:
 
     refused = launch()
     assert refused.returncode == 2
-    assert "2 runs have results of measurement version 1 (since then: the eigenvalues are signed)" in refused.stderr
+    told = f"2 runs have results of measurement version {MEASUREMENT_VERSION} (since then: the eigenvalues are signed)"
+    assert told in refused.stderr
     assert launch("--remeasure").returncode == 4
     assert len(list(command.folder.glob("isosweep-store/records/*/*.arrow"))) == 3
