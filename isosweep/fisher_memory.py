@@ -11,6 +11,7 @@ from typing import Literal
 
 __all__ = [
     "DEFAULT_MEMORY",
+    "KEPT_BYTES",
     "Method",
     "Problem",
     "cheapest_method",
@@ -23,6 +24,10 @@ Method = Literal["dual", "lanczos"]
 
 # The budget of method "auto" where none is given: 8 GiB.
 DEFAULT_MEMORY = 8 * 2**30
+
+# What the layers save on the way forward is kept up to so many bytes; beyond, it is computed again on the way back, a
+# segment of layers at a time. A rule of shapes, on which no bit of a result depends.
+KEPT_BYTES = 2**30
 
 # Layers whose cotangents the dual holds together, so that a tile of the sum is read and written once for all of them:
 # as many as `GROUP_BYTES` hold, within these limits. No bit of a result depends on it.

@@ -5,15 +5,21 @@ Residual blocks are unrolled: their forks and joins are stages too, and a stack 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from isosweep.curvature.errors import CurvatureError, MixedTensors, NonFiniteNetwork, ShapeMismatch, UnsupportedLayer
 from isosweep.curvature.layers import Rule, rule_for, supported_layers
+<<<<<<< ours
 from isosweep.curvature.tiles import pieces
+=======
+from isosweep.curvature.recomputation import Recomputed, Selected, segment_starts
+from isosweep.fisher_memory import KEPT_BYTES
+>>>>>>> theirs
 from isosweep.networks.residual import Fork, Join, Residual
 from isosweep.threads import Workers
 
@@ -58,11 +64,11 @@ class Trace:
     """A forward pass: the logits (n, C) and what each stage saved for the way back."""
 
     outputs: Tensor
-    saved: tuple[Tensor, ...]
+    saved: Sequence[Tensor]
 
     def select(self, samples: slice) -> Trace:
         """The pass of some of the samples."""
-        return Trace(self.outputs[samples], tuple(kept[samples] for kept in self.saved))
+        return Trace(self.outputs[samples], Selected(self.saved, samples))
 
 
 @dataclass(frozen=True)
@@ -93,10 +99,15 @@ class Chain:
     def forward(self, inputs: Tensor, workers: Workers | None = None) -> Trace:
         """Runs the inputs (n, …) through all stages, in equal shards of at most `SAMPLE_SHARD` samples.
 
+        What the stages save is kept where it takes at most `KEPT_BYTES`; beyond, it is computed again, segment by
+        segment, as it is asked for (`recomputation`). The bits are the same.
+
         Raises:
             NonFiniteNetwork: an output is NaN or infinite; names the first stage where that happened.
         """
         count = len(inputs)
+        if self.recomputes(count, inputs.element_size()):
+            return self._forward_in_segments(inputs, workers or Workers())
         if count <= SAMPLE_SHARD:
             outputs, kept = self._forward_shard(inputs)
             return Trace(outputs, tuple(kept))
@@ -110,6 +121,54 @@ class Chain:
 
         (workers or Workers()).run(task, pieces(count, SAMPLE_SHARD))
         return Trace(outputs, saved)
+
+    def recomputes(self, samples: int, itemsize: int) -> bool:
+        """Whether what the stages save of so many samples is computed again rather than kept: by shapes alone."""
+        return samples * sum(self.widths) * itemsize > KEPT_BYTES
+
+    def kept(self, samples: int, itemsize: int) -> int:
+        """The numbers a sample that a forward pass keeps, or holds at once."""
+        if not self.recomputes(samples, itemsize):
+            return sum(self.widths)
+        edges = [*self._segments, len(self.stages)]
+        largest = max(sum(self.widths[start:stop]) for start, stop in pairwise(edges))
+        return 2 * largest + sum(self.stages[start].shape.numel() for start in self._segments)
+
+    @property
+    def _segments(self) -> tuple[int, ...]:
+        states = [stage.shape.numel() for stage in self.stages]
+        return segment_starts(self.widths, states, [stage.branches for stage in self.stages])
+
+    def _forward_in_segments(self, inputs: Tensor, workers: Workers) -> Trace:
+        count, starts = len(inputs), self._segments
+        shards = [slice(start, min(start + SAMPLE_SHARD, count)) for start in range(0, count, SAMPLE_SHARD)]
+        outputs = inputs.new_empty((count, self.outputs))
+        edges = [*starts, len(self.stages)]
+
+        def through(rows: slice) -> list[Tensor]:
+            states, x = [], inputs[rows]
+            for start, stop in pairwise(edges):
+                states.append(x)
+                for _, _, after in _walk(self.stages[start:stop], states[-1]):
+                    x = after
+            if not torch.isfinite(x).all():
+                raise NonFiniteNetwork(self._first_non_finite(inputs[rows]))
+            outputs[rows] = x
+            return states
+
+        states = workers.run(through, shards)
+
+        def again(segment: int, first: int, stop: int) -> list[Tensor]:
+            stages, sizes = self.stages[first:stop], self.saved[first:stop]
+            if len(shards) == 1:
+                return [kept for _, kept, _ in _walk(stages, states[0][segment])]
+            saved = [inputs.new_empty((count, *shape), dtype=dtype) for shape, dtype in sizes]
+            for rows, shard in zip(shards, states, strict=True):
+                for tensor, (_, kept, _) in zip(saved, _walk(stages, shard[segment]), strict=True):
+                    tensor[rows] = kept
+            return saved
+
+        return Trace(outputs, Recomputed(starts, len(self.stages), again))
 
     @property
     def widths(self) -> tuple[int, ...]:

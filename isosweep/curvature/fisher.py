@@ -156,4 +156,5 @@ def _problem(chain: Chain, inputs: Tensor, per_sample: int, parameters: Paramete
     count = sum(stage.rule.parameter_count(stage.module, parameters) for stage in owners)
     rows = per_sample * len(inputs)
     widest = chain.cotangent_width
-    return Problem(len(inputs), rows, count, sum(chain.widths), widest, inputs.element_size(), layers)
+    kept = chain.kept(len(inputs), inputs.element_size())
+    return Problem(len(inputs), rows, count, kept, widest, inputs.element_size(), layers)

@@ -79,11 +79,11 @@ class WeightedJacobian:
         shared = {stage.owner for index, stage in enumerate(stages) if stage.owner != index}
         for owner in shared:
             result[:, places[owner]] = 0
-        waiting: list[tuple[int, Tensor]] = []
+        waiting: list[tuple[int, Tensor, Tensor]] = []
 
-        def task(item: tuple[int, Tensor]) -> Tensor | None:
-            index, cotangents = item
-            stage, saved = stages[index], self.trace.saved[index]
+        def task(item: tuple[int, Tensor, Tensor]) -> Tensor | None:
+            index, saved, cotangents = item
+            stage = stages[index]
             gradients = stage.rule.gradients(stage.module, saved, cotangents, self.parameters)
             if stage.owner in shared:
                 return gradients
@@ -91,13 +91,13 @@ class WeightedJacobian:
             return None
 
         def carry_out() -> None:
-            for (index, _), gradients in zip(waiting, self.workers.run(task, waiting), strict=True):
+            for (index, _, _), gradients in zip(waiting, self.workers.run(task, waiting), strict=True):
                 if gradients is not None:
                     result[:, places[index]] += gradients
             waiting.clear()
 
-        for item in pull_back_all(self.chain, self.trace, cotangents, self.parameters, self.workers):
-            waiting.append(item)
+        for index, current in pull_back_all(self.chain, self.trace, cotangents, self.parameters, self.workers):
+            waiting.append((index, self.trace.saved[index], current))
             if len(waiting) == GRADIENT_GROUP:
                 carry_out()
         carry_out()
