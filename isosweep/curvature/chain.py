@@ -14,12 +14,9 @@ from torch import Tensor, nn
 
 from isosweep.curvature.errors import CurvatureError, MixedTensors, NonFiniteNetwork, ShapeMismatch, UnsupportedLayer
 from isosweep.curvature.layers import Rule, rule_for, supported_layers
-<<<<<<< ours
-from isosweep.curvature.tiles import pieces
-=======
 from isosweep.curvature.recomputation import Recomputed, Selected, segment_starts
+from isosweep.curvature.tiles import pieces
 from isosweep.fisher_memory import KEPT_BYTES
->>>>>>> theirs
 from isosweep.networks.residual import Fork, Join, Residual
 from isosweep.threads import Workers
 
@@ -141,7 +138,7 @@ class Chain:
 
     def _forward_in_segments(self, inputs: Tensor, workers: Workers) -> Trace:
         count, starts = len(inputs), self._segments
-        shards = [slice(start, min(start + SAMPLE_SHARD, count)) for start in range(0, count, SAMPLE_SHARD)]
+        shards = [slice(*piece) for piece in pieces(count, SAMPLE_SHARD)]
         outputs = inputs.new_empty((count, self.outputs))
         edges = [*starts, len(self.stages)]
 
