@@ -26,7 +26,7 @@ def _number(text: str, option: str) -> float:
 def _show(prediction: dict[str, Any]) -> None:
     for name, value in prediction.items():
         if name != "notes":
-            typer.echo(f"{name:21} {'—' if value is None else f'{value:.10g}' if isinstance(value, float) else value}")
+            typer.echo(f"{name:29} {'—' if value is None else f'{value:.10g}' if isinstance(value, float) else value}")
     for note in prediction["notes"]:
         typer.echo(f"note: {note}")
 
@@ -98,6 +98,14 @@ def command(
     input_correlation: Annotated[
         str, typer.Option("--input-correlation", metavar="c", help="Correlation of two inputs.")
     ] = "0",
+    input_square: Annotated[
+        str,
+        typer.Option(
+            "--input-square",
+            metavar="X|fixed_point",
+            help="|x|²/N0 of the inputs; fixed_point: layer 1 starts at q*, as with scale: fixed_point.",
+        ),
+    ] = "1",
     likelihood: Annotated[
         str, typer.Option("--likelihood", metavar="gaussian|categorical", help="Of the Fisher matrix.")
     ] = "gaussian",
@@ -131,6 +139,7 @@ def command(
             + (f"; did you mean {near!r}?" if near else "")
         )
     try:
+        start = "fixed_point" if input_square == "fixed_point" else _number(input_square, "--input-square")
         prediction = predict(
             activation,
             depth=depth,
@@ -143,6 +152,7 @@ def command(
             samples=samples,
             outputs=outputs,
             inputs=inputs,
+            input_mean_square=start,  # type: ignore[arg-type]
             input_correlation=_number(input_correlation, "--input-correlation"),
             likelihood=likelihood,  # type: ignore[arg-type]
         ).as_dict()

@@ -10,18 +10,21 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from isosweep.theory.activations import Activation
 from isosweep.theory.activations import activation as named
 from isosweep.theory.critical_line import critical_at_variance
 from isosweep.theory.depth_scale import Phase, depth_scales, phase
 from isosweep.theory.finite_width import log_growth
+from isosweep.theory.fisher_spread import fisher_spread
 from isosweep.theory.fisher_sums import measured_fisher
 from isosweep.theory.jacobian_law import JacobianLaw, jacobian_edge, jacobian_law, jacobian_variance
 from isosweep.theory.karakida import karakida
 from isosweep.theory.mean_field import gradient_multiplier, variance_fixed_point, variance_map_slope
 from isosweep.theory.network import Init, Likelihood, Network
+from isosweep.theory.outlier_split import outlier_split
+from isosweep.theory.run_jacobian import layer_variances
 from isosweep.theory.slope_law import slope_law
 from isosweep.theory.softmax_fisher import softmax_fisher
 
@@ -57,6 +60,12 @@ class Prediction:
         run_fisher_lambda_max, run_fisher_trace: of the matrix that a run measures, in which biases are parameters too
             (`fisher_sums`). They differ from Karakida's by O(1/M), which is much where the signal dies out; a note says
             so above 1 %.
+        run_fisher_lambda_max_split: for a Gaussian likelihood the first of the C largest, which split at finite width
+            (`outlier_split`); else run_fisher_lambda_max itself.
+        run_fisher_lambda_max_spread: the standard deviation over seeds that run_fisher_lambda_max should have at this
+            width.
+        run_jacobian_variance, run_jacobian_s_max: of the Jacobian at the layers' own variances, from the inputs' mean
+            square on, where the two above are the fixed point's. They are the columns' of a run.
         notes: why a field is empty, and under which conditions the others hold.
     """
 
@@ -78,6 +87,10 @@ class Prediction:
     learning_rate_max: float | None
     run_fisher_lambda_max: float | None
     run_fisher_trace: float | None
+    run_fisher_lambda_max_split: float | None
+    run_fisher_lambda_max_spread: float | None
+    run_jacobian_variance: float | None
+    run_jacobian_s_max: float | None
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,7 +113,7 @@ def predict(
     samples: int = 100,
     outputs: int = 10,
     inputs: int | None = None,
-    input_mean_square: float = 1.0,
+    input_mean_square: float | Literal["fixed_point"] = 1.0,
     input_correlation: float = 0.0,
     likelihood: Likelihood = "gaussian",
 ) -> Prediction:
@@ -113,7 +126,8 @@ def predict(
         depth, width: hidden layers and units in each.
         samples, outputs: n and C of the Fisher matrix.
         inputs: input dimension; the width if None.
-        input_mean_square, input_correlation: |x|²/N_0, and the correlation of two inputs.
+        input_mean_square: |x|²/N_0; "fixed_point": such that layer 1 starts at q*, as `scale: fixed_point` of a sweep.
+        input_correlation: of two inputs.
 
     Raises:
         ValueError: neither or both of sigma_w and q_star, or a value outside its range; the message says which and why.
@@ -130,10 +144,13 @@ def predict(
         point = critical_at_variance(phi, float(q_star))
         sigma_w, sigma_b, q_star = point.sigma_w, point.sigma_b, float(q_star)
     assert sigma_w is not None
+    sigma_w, sigma_b = float(sigma_w), float(sigma_b or 0.0)
+    if input_mean_square == "fixed_point":
+        input_mean_square = _at_fixed_point(phi, sigma_w, sigma_b, q_star)
     network = Network(
         phi,
-        float(sigma_w),
-        float(sigma_b or 0.0),
+        sigma_w,
+        sigma_b,
         depth,
         width,
         init,
@@ -147,6 +164,14 @@ def predict(
     )
     network.check()
     return predict_network(network)
+
+
+def _at_fixed_point(phi: Activation, sigma_w: float, sigma_b: float, asked: float | None) -> float:
+    fixed = variance_fixed_point(phi, sigma_w, sigma_b)
+    q = asked if asked is not None else fixed.q_star
+    if q is None or not 0 < q < math.inf:
+        raise ValueError(f"inputs cannot start at the fixed point: {fixed.explain()}")
+    return (q - sigma_b**2) / sigma_w**2
 
 
 @dataclass(frozen=True)
@@ -250,13 +275,17 @@ def predict_network(network: Network) -> Prediction:
                 )
         except (ValueError, OverflowError) as error:
             notes.append(f"Jacobian: {_words(error)}")
-    mean = top = kappa_1 = kappa_2 = rate = run_top = run_trace = None
+    mean = top = kappa_1 = kappa_2 = rate = run_top = run_trace = split = seeds = run_variance = run_s_max = None
     if not n.activation.discontinuous:
         try:
             kappa_1, kappa_2, mean, top, rate = _fisher(n, notes)
-            run_top, run_trace = _with_biases(n, top, notes)
+            run_top, run_trace, split, seeds = _with_biases(n, top, notes)
         except (ValueError, OverflowError) as error:
             notes.append(f"Fisher: {_words(error)}")
+        try:
+            run_variance, run_s_max = _along_the_layers(n, s_max, notes)
+        except (ValueError, OverflowError) as error:
+            notes.append(f"Jacobian: at the layers' own variances: {_words(error)}")
     return Prediction(
         n.sigma_w,
         n.sigma_b,
@@ -276,6 +305,10 @@ def predict_network(network: Network) -> Prediction:
         rate,
         run_top,
         run_trace,
+        split,
+        seeds,
+        run_variance,
+        run_s_max,
         tuple(notes),
     )
 
@@ -304,18 +337,36 @@ def _fisher(n: Network, notes: list[str]) -> tuple[float | None, ...]:
     return one, two, mean, top, 2 / top
 
 
-def _with_biases(n: Network, top: float | None, notes: list[str]) -> tuple[float | None, float | None]:
-    """λ_max and trace as a run measures them, with a note where they are not what Karakida's weights alone say."""
+def _along_the_layers(n: Network, fixed: float | None, notes: list[str]) -> tuple[float | None, float | None]:
+    """Variance and s_max at the layers' own variances, with a note where the inputs start away from the fixed point."""
+    q = layer_variances(n)
+    variance = jacobian_variance(n.activation, q, n.sigma_w, n.depth, n.init, n.input_ratio)
+    s_max = math.sqrt(jacobian_edge(n.activation, q, n.sigma_w, n.depth, n.init, n.input_ratio))
+    if fixed is not None and abs(s_max - fixed) > 0.01 * fixed:
+        notes.append(
+            f"jacobian_s_max: the fixed point's; inputs of mean square {n.mean_square:g} start elsewhere, and a "
+            "network on them has run_jacobian_s_max"
+        )
+    return (variance if math.isfinite(variance) else None), (s_max if math.isfinite(s_max) else None)
+
+
+def _with_biases(n: Network, top: float | None, notes: list[str]) -> tuple[float | None, ...]:
+    """λ_max and trace as a run measures them, with a note where they are not what Karakida's weights alone say; the
+    first of the C that λ_max stands for, and its standard deviation over seeds.
+    """
     found = measured_fisher(n)
     if not found.outlier:
         notes.append("run_fisher_lambda_max: no outlier to predict, the random products of the inputs set it")
-        return None, found.trace
+        return None, found.trace, None, None
     if top is not None and abs(found.lambda_max - top) > 0.01 * top:
         notes.append(
             "fisher_lambda_max: Karakida's, of the weights alone; with the biases, which a run counts, it is another "
             "(run_fisher_lambda_max)"
         )
-    return found.lambda_max, found.trace
+    split = found.lambda_max
+    if n.likelihood == "gaussian" and n.outputs > 1:
+        split *= outlier_split(n).largest
+    return found.lambda_max, found.trace, split, math.hypot(found.lambda_max * fisher_spread(n), found.drawn)
 
 
 def _words(error: Exception) -> str:

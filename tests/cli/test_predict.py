@@ -154,3 +154,14 @@ def test_text_and_json_have_the_same_numbers(command: Command) -> None:
         elif value is None:
             assert lines[name] == "—"
     assert [line.removeprefix("note: ") for line in text.splitlines() if line.startswith("note:")] == fields["notes"]
+
+
+def test_inputs_away_from_the_fixed_point_and_at_it(command: Command) -> None:
+    words = ["--activation", "tanh", "--gain", 1.9, "--bias-std", 0.1, "--depth", 6, "--width", 500]
+    away = _predicted(command, *words, "--input-square", "1/20")
+    assert away["run_jacobian_s_max"] > 1.5 * away["jacobian_s_max"]
+    assert any(note.startswith("jacobian_s_max: the fixed point's") for note in away["notes"])
+    there = _predicted(command, *words, "--input-square", "fixed_point")
+    assert there["run_jacobian_s_max"] == there["jacobian_s_max"] == away["jacobian_s_max"]
+    words = "--activation relu --gain 1.5 --depth 2 --width 9 --input-square fixed_point"
+    assert "cannot start at the fixed point" in command.run("predict", *words.split(), check=2).stderr

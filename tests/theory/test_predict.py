@@ -39,6 +39,10 @@ FIELDS = [
     "learning_rate_max",
     "run_fisher_lambda_max",
     "run_fisher_trace",
+    "run_fisher_lambda_max_split",
+    "run_fisher_lambda_max_spread",
+    "run_jacobian_variance",
+    "run_jacobian_s_max",
     "notes",
 ]
 
@@ -191,6 +195,33 @@ def test_trace_of_the_columns_against_the_infinite_width_kernel() -> None:
     row = _columns(likelihood="gaussian", samples=1)
     kernel = infinite_width(activation("tanh"), np.ones((1, 1)), 1.3, 0.2, 6, 500, 500)
     assert row["theory_fisher_trace"] == pytest.approx(10 * kernel.ntk[0, 0], rel=1e-10)
+
+
+def test_the_fixed_points_jacobian_is_told_from_that_of_the_inputs() -> None:
+    away = predict("tanh", sigma_w=1.9, sigma_b=0.1, depth=6, width=500, input_mean_square=0.05)
+    row = _columns(sigma_w=1.9, sigma_b=0.1, depth=6, mean_square=0.05)
+    assert away.run_jacobian_s_max == row["theory_jacobian_s_max"]
+    assert away.run_jacobian_variance == row["theory_jacobian_variance"]
+    assert away.jacobian_s_max is not None
+    assert away.run_jacobian_s_max != pytest.approx(away.jacobian_s_max, rel=0.01)
+    assert any("inputs of mean square 0.05 start elsewhere" in note for note in away.notes)
+    there = predict("tanh", sigma_w=1.9, sigma_b=0.1, depth=6, width=500, input_mean_square="fixed_point")
+    assert there.run_jacobian_s_max == there.jacobian_s_max == away.jacobian_s_max
+    assert not any("start elsewhere" in note for note in there.notes)
+    on_the_line = predict("tanh", q_star=0.5, depth=6, width=500, input_mean_square="fixed_point")
+    assert on_the_line.run_jacobian_s_max == on_the_line.jacobian_s_max
+    with pytest.raises(ValueError, match=r"cannot start at the fixed point.*without bound"):
+        predict("relu", sigma_w=1.5, depth=3, width=50, input_mean_square="fixed_point")
+
+
+def test_the_splitting_and_the_scatter_of_a_prediction() -> None:
+    p = predict("tanh", sigma_w=1.5, sigma_b=0.5, depth=6, width=500)
+    row = _columns(sigma_w=1.5, sigma_b=0.5, likelihood="gaussian", samples=100)
+    for name in ("split", "spread"):
+        assert getattr(p, f"run_fisher_lambda_max_{name}") == row[f"theory_fisher_lambda_max_{name}"]
+    assert p.run_fisher_lambda_max is not None
+    assert p.run_fisher_lambda_max_split is not None
+    assert p.run_fisher_lambda_max_split > p.run_fisher_lambda_max
 
 
 def test_the_law_behind_a_prediction() -> None:
