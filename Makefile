@@ -45,10 +45,10 @@ docs: install
 
 # A private two-node Slurm on this machine, for trying a launch: it prints what to export.
 slurm-up: install
-	@$(BIN)/python tests/private_slurm.py up
+	@$(BIN)/python tests/slurm_command.py up
 
 slurm-down: install
-	@$(BIN)/python tests/private_slurm.py down
+	@$(BIN)/python tests/slurm_command.py down
 
 clean:
 	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,14 +21,15 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from private_slurm import PrivateSlurm, _free_ports, _search_path
+from private_slurm import PrivateSlurm
+from slurm_processes import free_ports, search_path
 
 _PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb", "slurmdbd", "sacctmgr", "sacct")
 
 
 def missing_programs() -> list[str]:
     """Programs that are not on this machine."""
-    return [name for name in _PROGRAMS if shutil.which(name, path=_search_path()) is None]
+    return [name for name in _PROGRAMS if shutil.which(name, path=search_path()) is None]
 
 
 def require_accounting() -> None:
@@ -47,7 +48,7 @@ class PrivateAccounting:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="isosweep-dbd-", dir="/tmp"))
-        self.database_port, self.port = _free_ports(2)
+        self.database_port, self.port = free_ports(2)
         self._database: subprocess.Popen[bytes] | None = None
         self._daemon: subprocess.Popen[bytes] | None = None
         self._munge = ""
@@ -75,7 +76,7 @@ class PrivateAccounting:
         }
 
     def _start_database(self) -> None:
-        data, path = self.folder / "data", _search_path()
+        data, path = self.folder / "data", search_path()
         user = pwd.getpwuid(os.geteuid()).pw_name
         subprocess.run(
             [
@@ -110,7 +111,7 @@ class PrivateAccounting:
         subprocess.run(self._sql(grant), check=True, capture_output=True)
 
     def _sql(self, statement: str) -> list[str]:
-        program = shutil.which("mariadb", path=_search_path()) or ""
+        program = shutil.which("mariadb", path=search_path()) or ""
         return [program, "--no-defaults", f"--socket={self.folder}/sql", "-u", "root", "-e", statement]
 
     def start(self, cluster: PrivateSlurm, timeout: float = 60.0) -> None:
@@ -130,7 +131,7 @@ class PrivateAccounting:
         )
         conf.chmod(0o600)
         self._daemon = subprocess.Popen(
-            [shutil.which("slurmdbd", path=_search_path()) or "", "-D"],
+            [shutil.which("slurmdbd", path=search_path()) or "", "-D"],
             env={**os.environ, "SLURM_CONF": str(conf)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

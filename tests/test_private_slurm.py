@@ -16,10 +16,12 @@ from pathlib import Path
 
 import private_slurm
 import pytest
+import slurm_daemons
 from private_slurm import PrivateSlurm, Process, SlurmError, SlurmMissing
+from slurm_processes import free_ports, until, which
 
 pytestmark = pytest.mark.slurm
-SCRIPT = Path(private_slurm.__file__)
+TESTS = Path(private_slurm.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +44,11 @@ def needs_slurm() -> None:
 
 
 def gone(processes: list[Process], timeout: float = 10.0) -> bool:
-    return private_slurm._until(lambda: not any(process.alive() for process in processes), timeout)
+    return until(lambda: not any(process.alive() for process in processes), timeout)
 
 
 def everything(cluster: PrivateSlurm) -> list[Process]:
-    return [*cluster._daemons.values(), *cluster.steps(), *cluster.job_processes()]
+    return [*cluster.daemons.values(), *cluster.steps(), *cluster.job_processes()]
 
 
 def test_an_array_runs_on_both_nodes_each_element_with_its_gpu(slurm: PrivateSlurm) -> None:
@@ -61,14 +63,14 @@ def test_an_array_runs_on_both_nodes_each_element_with_its_gpu(slurm: PrivateSlu
 def test_a_requeued_job_comes_back_within_seconds(slurm: PrivateSlurm) -> None:
     job = slurm.sbatch("--open-mode=append", wrap="echo attempt ${SLURM_RESTART_COUNT:-0}; sleep 60")
     slurm.wait(job, "RUNNING")
-    private_slurm._until(lambda: slurm.output(job), 10)
+    until(lambda: slurm.output(job), 10)
     slurm.requeue(job)
     began = time.monotonic()
     slurm.wait(job, "PENDING")
     slurm.wait(job, "RUNNING", timeout=30)
     assert time.monotonic() - began < 20
     assert slurm.job(job)["Restarts"] == "1"
-    assert private_slurm._until(lambda: "attempt 1" in slurm.output(job), 10)
+    assert until(lambda: "attempt 1" in slurm.output(job), 10)
     assert slurm.output(job).count("attempt") == 2
     slurm.run("scancel", job)
     slurm.wait(job, "CANCELLED")
@@ -106,7 +108,7 @@ def test_submitit_submits_a_function_through_it(slurm: PrivateSlurm, tmp_path: P
 def test_a_killed_node_loses_its_jobs_to_the_other_and_returns(slurm: PrivateSlurm) -> None:
     job = slurm.sbatch(wrap="sleep 60")
     node = slurm.wait(job, "RUNNING")[0].node
-    assert private_slurm._until(lambda: slurm.job_processes(node), 10)
+    assert until(lambda: slurm.job_processes(node), 10)
     lost = [slurm.daemon(node), *slurm.steps(node), *slurm.job_processes(node, job)]
     assert len(lost) >= 3
     slurm.kill_node(node)
@@ -136,7 +138,7 @@ def test_jobs_outlive_a_restart_of_the_controller(slurm: PrivateSlurm, kill: boo
         # A controller that is killed forgets what it had not yet written: it writes five seconds after a change.
         saved = slurm.conf.with_name("state") / "job_state"
         began = time.time()
-        private_slurm._until(lambda: saved.exists() and saved.stat().st_mtime > began, 6)
+        until(lambda: saved.exists() and saved.stat().st_mtime > began, 6)
     process = slurm.daemon("slurmctld")
     slurm.restart_controller(kill=kill)
     assert not process.alive()
@@ -159,7 +161,7 @@ def test_two_live_side_by_side_and_stop_leaves_nothing(slurm: PrivateSlurm) -> N
         # A process that has left the job's session and whose parent is gone is found all the same.
         job = other.sbatch("--job-name=elsewhere", wrap="setsid sleep 300 & sleep 300")
         other.wait(job, "RUNNING")
-        assert private_slurm._until(lambda: len(other.job_processes(job=job)) >= 3, 10)
+        assert until(lambda: len(other.job_processes(job=job)) >= 3, 10)
         assert "elsewhere" not in {one.name for one in slurm.squeue()}
         root, processes = other.root, everything(other)
         assert len(processes) >= 3 + 1 + 3
@@ -188,7 +190,11 @@ def test_the_command_starts_one_that_outlives_it_and_stops_exactly_that_one(
 
     def command(action: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, SCRIPT, action, "--root", root], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, TESTS / "slurm_command.py", action, "--root", root],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
 
     up = command("up")
@@ -217,12 +223,12 @@ def test_the_command_starts_one_that_outlives_it_and_stops_exactly_that_one(
 def test_what_a_killed_owner_left_is_cleared_by_the_next() -> None:
     code = "import private_slurm as p; c = p.PrivateSlurm().start(); j = c.sbatch(wrap='sleep 300');"
     code += "c.wait(j, 'RUNNING'); print(c.root, flush=True); import time; time.sleep(300)"
-    owner = subprocess.Popen([sys.executable, "-c", code], cwd=SCRIPT.parent, stdout=subprocess.PIPE, text=True)
+    owner = subprocess.Popen([sys.executable, "-c", code], cwd=TESTS, stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     root = Path(owner.stdout.readline().strip())
     left = PrivateSlurm.attach(root)
     # a job counts as running a moment before its step and its process are there
-    assert private_slurm._until(lambda: len(everything(left)) >= 4 + 1 + 1, 10)
+    assert until(lambda: len(everything(left)) >= 4 + 1 + 1, 10)
     processes = everything(left)
     assert root not in private_slurm.clear_orphans()
     owner.send_signal(signal.SIGKILL)
@@ -235,13 +241,12 @@ def test_what_a_killed_owner_left_is_cleared_by_the_next() -> None:
 
 @pytest.mark.usefixtures("needs_slurm")
 def test_a_taken_port_is_tried_again_with_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    choose = private_slurm._free_ports
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        first = [taken.getsockname()[1], *choose(2)]
-        answers = iter([first, choose(3)])
-        monkeypatch.setattr(private_slurm, "_free_ports", lambda count: next(answers))
+        first = [taken.getsockname()[1], *free_ports(2)]
+        answers = iter([first, free_ports(3)])
+        monkeypatch.setattr(slurm_daemons, "free_ports", lambda count: next(answers))
         with PrivateSlurm() as cluster:
             assert taken.getsockname()[1] not in cluster.ports.values()
             assert cluster.alive
@@ -265,9 +270,7 @@ def test_it_matters_not_what_the_name_of_the_host_means(tmp_path: Path, hosts: s
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no host name of one's own on this machine")
     code = "import private_slurm as p\nwith p.PrivateSlurm() as c: print(c.wait(c.sbatch(wrap='srun true'))[0].state)"
-    done = subprocess.run(
-        [*apart, sys.executable, "-c", code], cwd=SCRIPT.parent, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*apart, sys.executable, "-c", code], cwd=TESTS, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "COMPLETED", done.stderr
 
 
@@ -279,20 +282,26 @@ def test_any_user_may_have_one(tmp_path_factory: pytest.TempPathFactory) -> None
     if python is None or subprocess.run([*become, python, "-c", "import tomllib"], check=False).returncode != 0:
         pytest.skip("no python from 3.11 on that another user may run")
     code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from private_slurm import PrivateSlurm\n"
         "with PrivateSlurm() as c:\n"
         " j = c.sbatch('--gres=gpu:1', wrap='id -u; srun sleep 1; echo $CUDA_VISIBLE_DEVICES')\n"
         " print(c.wait(j)[0].state, c.output(j).split())"
     )
-    source = SCRIPT.read_text().partition('if __name__ == "__main__"')[0]
-    done = subprocess.run(
-        [*become, python, "-"], input=f"{source}\n{code}\n", cwd="/", capture_output=True, text=True, check=False
-    )
+    # the checkout may lie where nobody else may go
+    with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as copies:
+        Path(copies).chmod(0o755)
+        for name in ("private_slurm.py", *(path.name for path in TESTS.glob("slurm_*.py"))):
+            shutil.copy(TESTS / name, copies)
+        done = subprocess.run(
+            [*become, python, "-B", "-c", code, copies], cwd="/", capture_output=True, text=True, check=False
+        )
     assert done.stdout.strip() == "COMPLETED ['65534', '0']", done.stderr
 
 
 @pytest.mark.usefixtures("needs_slurm")
 def test_the_profiles_given_as_examples_are_taken_by_sbatch() -> None:
-    profiles = sorted((SCRIPT.parents[1] / "slurm").glob("*.toml"))
+    profiles = sorted((TESTS.parent / "slurm").glob("*.toml"))
     assert {"cpu", "gpu"} <= {profile.stem for profile in profiles}
     with PrivateSlurm(nodes=1, cpus=8, memory_mb=32000) as cluster:
         for profile in profiles:
@@ -308,8 +317,7 @@ def test_a_credential_too_short_for_slurm_is_refused() -> None:
 
 
 def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    which = private_slurm._which
-    monkeypatch.setattr(private_slurm, "_which", lambda name: None if name in ("slurmd", "munged") else which(name))
+    monkeypatch.setattr(slurm_daemons, "which", lambda name: None if name in ("slurmd", "munged") else which(name))
     assert {"slurmd", "munged"} <= set(private_slurm.missing_programs())
     with pytest.raises(SlurmMissing, match=r"munged.*slurmd"):
         PrivateSlurm(tmp_path / "none").start()
