@@ -19,6 +19,8 @@ _RESERVED = ("array", "job-name", "output", "error", "open-mode", "wrap", "signa
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 _LONG_NAME = re.compile(r"[a-z][a-z0-9]+(-[a-z0-9]+)*")
 _DEFAULT_TIME = "01:00:00"
+# By how many seconds Slurm may be early with the signal asked for (sbatch's manual).
+_WARNED_EARLY = 60
 # What sbatch itself takes from the environment, where the profile has no such option.
 _FROM_ENVIRONMENT = frozenset(
     f"SBATCH_{name}"
@@ -228,10 +230,11 @@ def load_profile(name: str | None, overrides: Sequence[str] = (), device: str | 
     profile = Profile(
         name=files[-1][1].stem if files else "default", origin=origin, sbatch=sbatch, origins=origins, **values
     )
-    if profile.signal_delay >= profile.time_limit:
+    if profile.signal_delay + _WARNED_EARLY >= profile.time_limit:
         raise ProfileError(
-            f"{profile.origin}: signal_delay of {profile.signal_delay} s is not below the time limit of "
-            f"{profile.time_limit:g} s: every job would be warned at its very start"
+            f"{profile.origin}: signal_delay of {profile.signal_delay} s, and the {_WARNED_EARLY} s by which Slurm may "
+            f"warn earlier, are not below the time limit of {profile.time_limit:g} s: every job would be warned at its very "
+            "start; give it more time, or a smaller signal_delay"
         )
     return profile
 

@@ -17,18 +17,15 @@ from .reliability import write_page
 _ENDED: dict[str, list[str]] = {}
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Note how every fault test ends."""
-    outcome = yield
-    report = outcome.get_result()  # type: ignore[attr-defined]
-    if item.get_closest_marker("fault") and (report.when == "call" or report.outcome != "passed"):
-        _ENDED.setdefault(getattr(item, "originalname", item.name), []).append(report.outcome)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note how every fault test ends, whichever process it ran in."""
+    if report.when == "call" or report.outcome != "passed":
+        _ENDED.setdefault(report.location[2].partition("[")[0], []).append(report.outcome)
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     path = os.environ.get("ISOSWEEP_WRITE_RELIABILITY")
-    if path and _ENDED:
+    if path and _ENDED and not hasattr(session.config, "workerinput"):
         write_page(Path(path), {test: sorted(set(ends)) for test, ends in _ENDED.items()})
 
 

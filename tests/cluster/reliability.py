@@ -1,6 +1,7 @@
 """The table of docs/reliability.md, out of the marks of the fault tests and how they ended.
 
-    ISOSWEEP_WRITE_RELIABILITY=docs/reliability.md python -m pytest -m slurm tests/cluster/test_{faults,accounting}.py
+    ISOSWEEP_WRITE_RELIABILITY=docs/reliability.md python -m pytest -m slurm -n 2 --dist loadgroup \\
+        tests/cluster/test_{faults,accounting}.py
 
 writes it, with the commit that was tested: one run, all of them. A test holds the committed page to the fault tests
 there are.

@@ -18,7 +18,7 @@ from .test_faults import Faulty, undisturbed
 
 __all__ = ["undisturbed"]
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.xdist_group("accounting")]
 fault = pytest.mark.fault
 
 

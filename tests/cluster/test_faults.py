@@ -247,14 +247,14 @@ def test_warned_and_paused(faulty: Faulty) -> None:
     "time limit, of a run that cannot pause", "a named timeout; its siblings go on", "--only timeout --sbatch time=…"
 )
 def test_time_limit(faulty: Faulty) -> None:
-    faulty.command.write("profile.toml", 'device = "cpu"\nsignal_delay = 40\n[sbatch]\ntime = "1"\n')
+    faulty.command.write("profile.toml", 'device = "cpu"\nsignal_delay = 40\n[sbatch]\ntime = "2"\n')
     faulty.held()
-    faulty.until(lambda: list(faulty.store.root.glob("attempts/*/*.timeout.*")), 180)
+    faulty.until(lambda: list(faulty.store.root.glob("attempts/*/*.timeout.*")), 300)
     faulty.go()
     faulty.until(lambda: faulty.counts() == {"done": 2, "timeout": 1})
     warned = faulty.command.run("launch", "faulty.yaml", "--profile", "profile.toml", "--only", "timeout", "--dry-run")
     assert "give more with --sbatch time" in warned.stderr
-    assert "did not end within the time limit of 1 minutes" in warned.stderr
+    assert "did not end within the time limit of 2 minutes" in warned.stderr
     assert faulty.heal("--only", "timeout", "--sbatch", "time=5") == {"done": 3}
 
 

@@ -58,6 +58,7 @@ def test_a_name_is_looked_for_here_then_with_the_user(tmp_path: Path, monkeypatc
         ("[sbatch]\narray = '0-9'", "set by isosweep itself"),
         ("[sbatch]\ntime = 'soon'", "no time of Slurm's"),
         ("[sbatch]\ntime = '1'\n", "signal_delay"),
+        ("signal_delay = 70\n[sbatch]\ntime = '2'\n", "warn earlier"),
         ("[sbatch", "is not TOML"),
     ],
 )
