@@ -233,8 +233,8 @@ def load_profile(name: str | None, overrides: Sequence[str] = (), device: str | 
     if profile.signal_delay + _WARNED_EARLY >= profile.time_limit:
         raise ProfileError(
             f"{profile.origin}: signal_delay of {profile.signal_delay} s, and the {_WARNED_EARLY} s by which Slurm may "
-            f"warn earlier, are not below the time limit of {profile.time_limit:g} s: every job would be warned at its very "
-            "start; give it more time, or a smaller signal_delay"
+            f"warn earlier, are not below the time limit of {profile.time_limit:g} s: every job would be warned at its "
+            "very start; give it more time, or a smaller signal_delay"
         )
     return profile
 
