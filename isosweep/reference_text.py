@@ -86,7 +86,8 @@ TABLES = """\
 # The tables
 
 `isosweep collect SPEC --out DIR` writes five Parquet files and `sweep.json` (the sweep file's text, its axes, the command for the page). They are replaced as
-whole files and may be collected at any time. `runs` is in the sweep file's order; the others are sorted by `run_id`.
+whole files and may be collected at any time. `runs` is in the sweep file's order; the others are sorted by `run_id`. pandas, pyarrow, DuckDB and polars read
+one column or one run without the rest: a run's rows lie in one row group of some 500 runs, and `runs` has a Bloom filter of the ids for every 4,096 rows.
 
 ```python
 import pandas as pd

@@ -108,7 +108,7 @@ def test_an_account_or_qos_that_is_not_there_is_refused(
     command.environment |= {"SLURM_CONF": str(with_accounts.conf), "PATH": with_accounts.env()["PATH"]}
     command.write("plain.toml", PROFILE)
     command.write("own.toml", PROFILE + f'{name} = "nowhere"\n')
-    before = [job.id for job in with_accounts.squeue()]
+    before = {job.id for job in with_accounts.squeue()}  # some of which it may forget meanwhile
     for words, origin in (
         (("--profile", "plain.toml", "--sbatch", f"{name}=nowhere"), "flag --sbatch"),
         (("--profile", "own.toml"), "file own.toml"),
@@ -118,4 +118,4 @@ def test_an_account_or_qos_that_is_not_there_is_refused(
         assert f"{name} = 'nowhere', from {origin}" in said
         assert "Traceback" not in done.stderr
         assert not (command.folder / "isosweep-store").exists()
-    assert [job.id for job in with_accounts.squeue()] == before
+    assert {job.id for job in with_accounts.squeue()} <= before
