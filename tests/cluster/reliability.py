@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["PAGE", "Row", "page", "rows", "tested_commit", "write_page"]
+__all__ = ["PAGE", "Row", "commit_of", "page", "rows", "write_page"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
@@ -66,7 +66,7 @@ def page(ended: dict[str, list[str]], commit: str) -> str:
     return _HEAD.replace("COMMIT", commit) + "".join(lines)
 
 
-def tested_commit(text: str) -> str:
+def commit_of(text: str) -> str:
     """The commit that a page says it is of."""
     found = re.search(r"of commit ([0-9a-f]{12})\.\n", text)
     assert found is not None, "the page names no commit, or one with changes that are in none"

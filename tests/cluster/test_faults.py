@@ -175,6 +175,7 @@ def test_worker_killed(faulty: Faulty) -> None:
     assert faulty.heal() == {"done": 3}
 
 
+@pytest.mark.slow
 @fault("process that computes: SIGKILL in the middle of a run", "a named failure; its siblings go on", "--only failed")
 def test_child_killed(faulty: Faulty) -> None:
     faulty.file("kill")
@@ -269,6 +270,7 @@ def test_one_task_cancelled(faulty: Faulty) -> None:
     assert faulty.heal("--only", "cancelled") == {"done": 3}
 
 
+@pytest.mark.slow
 @fault("scancel of the array", "all are cancelled", "--only cancelled")
 def test_array_cancelled(faulty: Faulty) -> None:
     faulty.file("wait")
@@ -315,7 +317,7 @@ def test_job_id_used_again(command: Command, undisturbed: dict[str, str]) -> Non
         assert faulty.heal() == {"done": 3}
 
 
-@pytest.mark.parametrize("how", ["full", "read-only"])
+@pytest.mark.parametrize("how", ["full", pytest.param("read-only", marks=pytest.mark.slow)])
 @fault("store full, or read-only, for a while", "the job ends without a word; no file half")
 def test_store_takes_no_files(faulty: Faulty, how: str) -> None:
     try:
@@ -339,6 +341,7 @@ def test_store_takes_no_files(faulty: Faulty, how: str) -> None:
         pytest.skip(str(error))
 
 
+@pytest.mark.slow
 @fault("a record torn", "collect sets it aside, with the reason, and its run is missing")
 def test_record_torn(faulty: Faulty) -> None:
     assert faulty.heal("--runs-per-task", "3") == {"done": 3}
@@ -348,6 +351,7 @@ def test_record_torn(faulty: Faulty) -> None:
     assert faulty.heal() == {"done": 3}
 
 
+@pytest.mark.slow
 @fault("temporary files left over everywhere", "nothing reads them")
 def test_temporary_files(faulty: Faulty) -> None:
     faulty.launch("--runs-per-task", "3", "--limit", "2")
@@ -357,7 +361,7 @@ def test_temporary_files(faulty: Faulty) -> None:
     assert faulty.heal() == {"done": 3}
 
 
-@pytest.mark.parametrize("when", ["before", "between"])
+@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.slow), "between"])
 @fault("launcher: SIGKILL before, or between, its submissions", "tasks that nobody ever submits: lost after the grace")
 def test_launcher_killed(faulty: Faulty, when: str) -> None:
     """An sbatch that kills whoever calls it, at its first or second submission; four runs are two arrays here."""
@@ -462,6 +466,7 @@ def json_of(path: Path) -> dict[str, float]:
     return found
 
 
+@pytest.mark.slow
 @fault(
     "python, or the set-up, missing on the node",
     "the job's own last line names it; nothing is tried for ever",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from .reliability import PAGE, page, rows, tested_commit
+from .reliability import PAGE, commit_of, page, rows
 
 
 def test_the_page_is_that_of_the_fault_tests() -> None:
     ended = {row.test: ["passed"] for row in rows()}
     assert len(ended) >= 24
     text = PAGE.read_text()
-    assert text == page(ended, tested_commit(text)), (
-        "a fault test is new, gone, or failed: tests/cluster/reliability.py"
-    )
+    assert text == page(ended, commit_of(text)), "a fault test is new, gone, or failed: tests/cluster/reliability.py"
