@@ -181,7 +181,8 @@ def _columns_of(row: dict[str, Any]) -> pa.Schema:
 
 def _seal(data: bytes) -> bytes:
     """Write the checksum into its place in the footer's metadata. In the same metadata at the file's head the place
-    stays blank: the heads of all records with the same columns are the same bytes, and need be read once.
+    stays blank: the heads of all records with the same columns are the same bytes, and need be read once. An older
+    isosweep, which looks at the footer, finds the checksum right and the format too new for it.
     """
     before, _, after = data.rpartition(BLANK)
     return before + hashlib.sha256(data).hexdigest().encode() + after
