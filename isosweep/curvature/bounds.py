@@ -112,7 +112,8 @@ def fisher_bounds(
             def terms() -> Iterator[GramTerm]:
                 for index, cotangents in pull_back_all(chain, trace, vectors, "all", crew):
                     stage = chain.stages[index]
-                    yield from stage.rule.gram_terms(stage.module, trace.saved[index], cotangents, "all")
+                    for term in stage.rule.gram_terms(stage.module, trace.saved[index], cotangents, "all"):
+                        yield term.formed()
 
             norms = block_norms(terms, len(layers), vectors.shape[0] * vectors.shape[1], crew)
         return FisherBounds(

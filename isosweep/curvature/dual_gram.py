@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from isosweep.curvature.chain import Chain, Stage, Trace
-from isosweep.curvature.layers import GramTerm, Parameters
+from isosweep.curvature.layers import Parameters, Term
 from isosweep.curvature.products import multiply
 from isosweep.curvature.tiles import CUT, GPU_CUT, RowBlock, Tile, row_blocks, tiles
 from isosweep.fisher_memory import FEWEST_LAYERS, GROUP_BYTES, MOST_LAYERS
@@ -47,7 +47,7 @@ class LayerTerms:
 
     name: str
     parameters: int
-    uses: tuple[tuple[GramTerm, ...], ...]
+    uses: tuple[tuple[Term, ...], ...]
 
     @property
     def products(self) -> list[Product]:
@@ -59,8 +59,13 @@ class LayerTerms:
 class Product:
     """S_ij·(c_ia · c'_jb) with S_ij = s_i·s'_j + √(offset·offset'): `row` gives s and c, `column` s' and c'."""
 
-    row: GramTerm
-    column: GramTerm
+    row: Term
+    column: Term
+
+    def formed(self) -> Product:
+        """With its terms' gradients, where they are formed when they are needed."""
+        row = self.row.formed()
+        return Product(row, row if self.column is self.row else self.column.formed())
 
     @property
     def samples_alike(self) -> Tensor | float:
@@ -73,7 +78,9 @@ class Product:
     @property
     def cotangents_alike(self) -> Tensor:
         """c_ia · c'_ia, (k, n)."""
-        return (self.row.cotangents * self.column.cotangents).sum(dim=2)
+        row = self.row.cotangents
+        column = row if self.column is self.row else self.column.cotangents
+        return (row * column).sum(dim=2)
 
 
 def layer_terms(
@@ -89,10 +96,17 @@ def layer_terms(
         workers: who pulls the shards back.
     """
     # The terms of layers that stand in several places wait until the first place is reached.
-    waiting: dict[int, list[tuple[GramTerm, ...]]] = {}
+    waiting: dict[int, list[tuple[Term, ...]]] = {}
+    shared = {stage.owner for index, stage in enumerate(chain.stages) if stage.owner != index}
     for index, current in pull_back_all(chain, trace, cotangents, parameters, workers):
         stage = chain.stages[index]
-        terms = tuple(stage.rule.gram_terms(stage.module, trace.saved[index], current, parameters))
+        saved = trace.saved[index]
+        if index not in shared and stage.owner == index:
+            found = stage.rule.gram_uses(stage.module, saved, current, parameters)
+            count = stage.rule.parameter_count(stage.module, parameters)
+            yield LayerTerms(stage.name, count, tuple(map(tuple, found)))
+            continue
+        terms = tuple(stage.rule.gram_terms(stage.module, saved, current, parameters))
         if stage.owner != index:
             waiting.setdefault(stage.owner, []).append(terms)
             continue
@@ -127,6 +141,18 @@ def pull_back_all(
 def _is_full(sizes: Sequence[int]) -> bool:
     """Whether layers of so many bytes make a group."""
     return len(sizes) >= MOST_LAYERS or (len(sizes) >= FEWEST_LAYERS and sum(sizes) >= GROUP_BYTES)
+
+
+def _groups(products: Sequence[Product]) -> Iterator[list[Product]]:
+    """The products in groups of about `GROUP_BYTES`, at least one."""
+    group: list[Product] = []
+    for product in products:
+        group.append(product)
+        if sum(one.row.nbytes for one in group) >= GROUP_BYTES:
+            yield group
+            group = []
+    if group or not products:
+        yield group
 
 
 @dataclass(frozen=True)
@@ -249,9 +275,10 @@ class DualAccumulator:
 
     def add(self, layer: LayerTerms) -> None:
         """Adds a layer's matrix; the work may wait until a group of layers is there."""
-        self._pending.extend(layer.products)
-        if _is_full([product.row.cotangents.nbytes for product in self._pending]):
-            self._start_pending()
+        for product in layer.products:
+            self._pending.append(product)
+            if _is_full([waiting.row.nbytes for waiting in self._pending]):
+                self._start_pending()
 
     def flush(self) -> None:
         """Does the work that waits."""
@@ -265,6 +292,7 @@ class DualAccumulator:
             return
         # Running the factors' tasks first ends those of the group before, so that every tile is summed in order.
         factors = self._sample_factors(pending)
+        pending = [product.formed() for product in pending]
 
         def task(tile: Tile) -> None:
             for product, factor in zip(pending, factors, strict=True):
@@ -275,20 +303,29 @@ class DualAccumulator:
     def add_alone(self, layer: LayerTerms, block: Tensor) -> None:
         """Writes the layer's own matrix, both triangles, into `block` (R, R), and adds it to the sum."""
         self.flush()
-        products = layer.products
-        factors = self._sample_factors(products)
+        groups = list(_groups(layer.products))
 
-        def task(tile: Tile) -> None:
-            rows, columns = tile.row.rows(self._samples), tile.column.rows(self._samples)
-            here = block[rows, columns]
-            here.zero_()
-            for product, factor in zip(products, factors, strict=True):
-                self._add_tile(tile, product, factor, block)
-            self.matrix[rows, columns] += here
-            if tile.row != tile.column:
-                block[columns, rows] = here.T
+        def group(products: Sequence[Product], starts: bool, ends: bool) -> None:
+            factors = self._sample_factors(products)
+            products = [product.formed() for product in products]
 
-        self._workers.run(task, self._tiles)
+            def task(tile: Tile) -> None:
+                rows, columns = tile.row.rows(self._samples), tile.column.rows(self._samples)
+                here = block[rows, columns]
+                if starts:
+                    here.zero_()
+                for product, factor in zip(products, factors, strict=True):
+                    self._add_tile(tile, product, factor, block)
+                if not ends:
+                    return
+                self.matrix[rows, columns] += here
+                if tile.row != tile.column:
+                    block[columns, rows] = here.T
+
+            self._workers.run(task, self._tiles)
+
+        for number, products in enumerate(groups):
+            group(products, number == 0, number == len(groups) - 1)
 
     def _sample_factors(self, products: Sequence[Product]) -> list[Tensor | None]:
         """S_ij of each product, (n, n), all of it; None where S is 1 everywhere."""

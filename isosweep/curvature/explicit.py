@@ -17,7 +17,7 @@ from torch import Tensor
 
 from isosweep.curvature.dual_gram import LayerTerms
 from isosweep.curvature.lapack import jacobi_singular_values
-from isosweep.curvature.layers import GramTerm
+from isosweep.curvature.layers import Term
 from isosweep.curvature.output_weights import OutputWeights
 from isosweep.curvature.spectra import BlockSpectrum, FisherSpectrum, error_units, first, numerical_rank
 
@@ -72,7 +72,7 @@ def explicit_rows(layer: LayerTerms, weights: OutputWeights) -> Tensor:
     return rows.flatten(0, 1)
 
 
-def _columns(term: GramTerm) -> Tensor:
+def _columns(term: Term) -> Tensor:
     """The gradients of which the term is the Gram matrix, (k, n, ·)."""
     parts = []
     if term.samples is not None:

@@ -143,7 +143,7 @@ def fisher_per_input(
         count = 0
         for layer in layer_terms(chain, trace, vectors, parameters, crew):
             count += layer.parameters
-            for product in layer.products:
+            for product in (one.formed() for one in layer.products):
                 own = product.row.cotangents.permute(1, 0, 2) @ product.column.cotangents.permute(1, 2, 0)
                 alike = torch.as_tensor(product.samples_alike, dtype=own.dtype, device=own.device)
                 total += own * alike.expand(n)[:, None, None]
@@ -155,6 +155,7 @@ def _problem(chain: Chain, inputs: Tensor, per_sample: int, parameters: Paramete
     owners = [stage for index, stage in enumerate(chain.stages) if stage.owner == index]
     count = sum(stage.rule.parameter_count(stage.module, parameters) for stage in owners)
     rows = per_sample * len(inputs)
-    widest = chain.cotangent_width
+    terms = [stage.rule.term_width(stage.module, rows, inputs.element_size()) for stage in owners]
+    widest = max(chain.cotangent_width, *terms)
     kept = chain.kept(len(inputs), inputs.element_size())
     return Problem(len(inputs), rows, count, kept, widest, inputs.element_size(), layers)

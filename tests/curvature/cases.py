@@ -180,6 +180,30 @@ def _convolutional_residual() -> tuple[nn.Sequential, Tensor]:
     return _drawn(network), samples(5, 18)
 
 
+def _few_places() -> tuple[nn.Sequential, Tensor]:
+    """Images so small that pairs of places are cheaper than gradients; the last convolution has one place."""
+    network = nn.Sequential(
+        nn.Unflatten(1, (3, 2, 2)),
+        nn.Conv2d(3, 9, 3, padding=1, padding_mode="circular"),
+        nn.Tanh(),
+        nn.Conv2d(9, 9, 3, padding=1, bias=False),
+        nn.ReLU(),
+        nn.Conv2d(9, 5, 2),
+        nn.Flatten(),
+        nn.Linear(5, 3),
+    )
+    return _drawn(network), samples(7, 12)
+
+
+def _tied_convolutions() -> tuple[nn.Sequential, Tensor]:
+    """One convolution at two sizes of the image, of which one has few places."""
+    shared = nn.Conv2d(8, 8, 3, padding=1)
+    network = nn.Sequential(
+        nn.Unflatten(1, (8, 4, 4)), shared, nn.Tanh(), nn.AvgPool2d(2), shared, nn.Flatten(), nn.Linear(32, 3)
+    )
+    return _drawn(network), samples(5, 128)
+
+
 def _normalized() -> tuple[nn.Sequential, Tensor]:
     network = nn.Sequential(
         nn.LayerNorm(6),
@@ -239,6 +263,8 @@ CASES = [
     Case("convolutional, zeros", lambda: _convolutional("zeros"), plain=False),
     Case("convolutional, circular", lambda: _convolutional("circular"), plain=False),
     Case("convolutional, pooled", _pooled, plain=False),
+    Case("convolutional, few places", _few_places, plain=False),
+    Case("convolutional, tied", _tied_convolutions, plain=False),
     Case("convolutional, residual", _convolutional_residual, plain=False),
     Case("normalised", _normalized, plain=False),
     Case("quantised", _quantized),

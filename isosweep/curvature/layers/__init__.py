@@ -8,9 +8,9 @@ from functools import cache
 
 from torch import nn
 
-from isosweep.curvature.layers.rule import Elementwise, GramTerm, Parameters, Rule
+from isosweep.curvature.layers.rule import Elementwise, GramTerm, LaterTerm, Parameters, Rule, Term
 
-__all__ = ["Elementwise", "GramTerm", "Parameters", "Rule", "rule_for", "supported_layers"]
+__all__ = ["Elementwise", "GramTerm", "LaterTerm", "Parameters", "Rule", "Term", "rule_for", "supported_layers"]
 
 
 @cache

@@ -11,13 +11,14 @@ ordered (cotangent, sample), so that what depends on the samples alone multiplie
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Elementwise", "GramTerm", "Parameters", "Rule"]
+__all__ = ["Elementwise", "GramTerm", "LaterTerm", "Parameters", "Rule", "Term"]
 
 Parameters = Literal["all", "weights"]
 
@@ -35,6 +36,51 @@ class GramTerm:
     samples: Tensor | None
     offset: float
     cotangents: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Of the cotangents."""
+        return self.cotangents.nbytes
+
+    def formed(self) -> GramTerm:
+        """Itself."""
+        return self
+
+
+@dataclass(frozen=True)
+class LaterTerm:
+    """A term of gradients themselves (S is 1) that are formed when they are needed, and again where they are needed
+    again: they take more memory than what they are formed from.
+
+    Attributes:
+        form: gives the gradients, (k, n, parameters).
+        nbytes: how many bytes they take.
+    """
+
+    form: Callable[[], Tensor]
+    nbytes: int
+
+    @property
+    def samples(self) -> None:
+        """None: S is 1 everywhere."""
+        return
+
+    @property
+    def offset(self) -> float:
+        """1."""
+        return 1.0
+
+    @property
+    def cotangents(self) -> Tensor:
+        """The gradients, formed anew."""
+        return self.form()
+
+    def formed(self) -> GramTerm:
+        """With its gradients."""
+        return GramTerm(None, 1.0, self.form())
+
+
+Term = GramTerm | LaterTerm
 
 
 class Rule(ABC):
@@ -72,9 +118,17 @@ class Rule(ABC):
 
     def gram_terms(
         self, module: nn.Module, saved: Tensor, cotangents: Tensor, parameters: Parameters
-    ) -> list[GramTerm]:
+    ) -> Sequence[Term]:
         """The terms of this layer's own diagonal block of the dual matrix; none if it has no parameters."""
         return []
+
+    def gram_uses(
+        self, module: nn.Module, saved: Tensor, cotangents: Tensor, parameters: Parameters
+    ) -> Sequence[Sequence[Term]]:
+        """The same of a module that stands in one place alone, as terms of several uses of its parameters, whose
+        gradients add up term by term: one use, unless the rule knows better.
+        """
+        return [self.gram_terms(module, saved, cotangents, parameters)]
 
     def gradients(self, module: nn.Module, saved: Tensor, cotangents: Tensor, parameters: Parameters) -> Tensor:
         """Σ_i (∂h_i/∂θ)ᵀ c_i for each of k cotangents: (k, P), in the order of the module's own parameters."""
@@ -90,6 +144,10 @@ class Rule(ABC):
 
     def parameter_count(self, module: nn.Module, parameters: Parameters) -> int:
         """The number of parameters that `gram_terms` accounts for."""
+        return 0
+
+    def term_width(self, module: nn.Module, rows: int, itemsize: int) -> int:
+        """The most numbers a row, of `rows`, that a term's gradients have where they are formed; 0 where none are."""
         return 0
 
     def check(self, module: nn.Module) -> str | None:
