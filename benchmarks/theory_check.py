@@ -1,4 +1,4 @@
-"""The tables of `sweeps/theory-check.yaml` beside theory, as docs/theory.md has them.
+"""The tables of `sweeps/theory-check.yaml`, or `theory-check-pooled.yaml`, beside theory, as docs/theory.md has them.
 
 `python -m benchmarks.theory_check SWEEP TABLES`, the sweep file and a folder that `isosweep collect` wrote. Its
 networks are realized anew, for the layers' counts of active units and the softmax's probabilities. Kolmogorov-Smirnov
@@ -18,6 +18,7 @@ import pandas as pd
 import isosweep
 from isosweep.sweep.settings import Run
 from isosweep.theory.activations import activation
+from isosweep.theory.fisher_spread import fisher_spread
 from isosweep.theory.fisher_sums import layer_sums
 from isosweep.theory.jacobian_law import JacobianLaw, jacobian_law
 from isosweep.theory.network import Network
@@ -86,8 +87,11 @@ def show(sweep: Path, tables: Path) -> None:
     jacobian = pd.read_parquet(tables / "jacobian.parquet").set_index("run_id").log_singular_values
     fisher = pd.read_parquet(tables / "fisher.parquet")
     eigenvalues = fisher[fisher.block == "all"].set_index("run_id").eigenvalues
-    print("| φ | init | L | KS expected | KS own | zeros | predicted | s_max | trace | top C | λ_max | λ_max, split |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| φ | init | L | KS expected | KS own | zeros | predicted | s_max | trace | top C | its spread, predicted "
+        "| λ_max | λ_max, split |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     gaussian = runs[runs.fisher_likelihood == "gaussian"]
     for (name, init, depth), group in gaussian.groupby(["activation", "init", "depth"], sort=True):
         pooled = np.concatenate([jacobian[run] for run in group.run_id])
@@ -100,6 +104,7 @@ def show(sweep: Path, tables: Path) -> None:
             f"| {np.isneginf(pooled).mean():.4f} | {expected.zero_mass:.4f} "
             f"| {_over(group.jacobian_s_max, group.theory_jacobian_s_max)} "
             f"| {_over(group.fisher_trace, group.theory_fisher_trace)} | {_over(top, group.theory_fisher_lambda_max)} "
+            f"| {'—' if name == 'linear' else f'{fisher_spread(_network(group.iloc[0])):.3f}'} "
             f"| {_over(group.fisher_lambda_max, group.theory_fisher_lambda_max)} "
             f"| {_over(group.fisher_lambda_max, split * group.theory_fisher_lambda_max)} |",
             flush=True,

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from isosweep.theory.activations import Activation
 from isosweep.theory.correlation import pair_averages
 from isosweep.theory.network import Network
+from isosweep.theory.propagation import propagate
 
 __all__ = ["fisher_spread"]
 
@@ -35,21 +36,20 @@ _OWN_WEIGHTS = _OWN_WEIGHTS / _OWN_WEIGHTS.sum()
 _STEP = 1e-4
 
 
+_DIGITS = 3  # of a layer's variance and correlation, for what first order in 1/N needs of it
+
+
 @dataclass(frozen=True)
-class _Layer:
-    """One layer at variance q and shared variance s.
+class _Response:
+    """One layer at variance q and shared variance s, to first order.
 
     Attributes:
-        square, product, slope: E φ², P and S.
-        by_q, by_s: (3) their derivatives in q and in s.
+        by_q, by_s: (3) derivatives of (E φ², P, S) in q and in s.
         noise: (3, 3) covariance over units of (E φ², m², d²).
         by_shared: (3) their covariances with g² − 1, g what a unit's inputs share, of variance 1.
-        fourth: E d⁴.
+        fourth: E d⁴/(E d²)².
     """
 
-    square: float
-    product: float
-    slope: float
     by_q: tuple[float, float, float]
     by_s: tuple[float, float, float]
     noise: tuple[tuple[float, float, float], ...]
@@ -57,8 +57,10 @@ class _Layer:
     fourth: float
 
 
-@lru_cache(maxsize=65536)
-def _layer(activation: Activation, q: float, s: float) -> _Layer:
+@lru_cache(maxsize=16384)
+def _response(activation: Activation, q: float, c: float) -> _Response:
+    s = c * q
+
     def averages(q: float, s: float) -> Array:
         value, slope = pair_averages(activation, q, q, [min(s / q, 1.0), 1.0])
         return np.array([value[1], value[0], slope[0]])
@@ -69,19 +71,15 @@ def _layer(activation: Activation, q: float, s: float) -> _Layer:
     h = math.sqrt(s) * _SHARED[:, None] + math.sqrt(max(q - s, 0.0)) * _OWN
     phi = activation.phi(h)
     units = np.stack([phi**2 @ _OWN_WEIGHTS, (phi @ _OWN_WEIGHTS) ** 2, (activation.phi_prime(h) @ _OWN_WEIGHTS) ** 2])
-    centred = units - (units @ _SHARED_WEIGHTS)[:, None]
+    means = units @ _SHARED_WEIGHTS
+    centred = units - means[:, None]
     weighted = centred * _SHARED_WEIGHTS
-    with np.errstate(over="ignore", invalid="ignore"):  # the network's sums are refused then
-        noise = (weighted @ centred.T).tolist()
-    return _Layer(
-        float(here[0]),
-        float(here[1]),
-        float(here[2]),
+    return _Response(
         tuple(by_q.tolist()),
         tuple(by_s.tolist()),
-        tuple(tuple(row) for row in noise),
+        tuple(tuple(row) for row in (weighted @ centred.T).tolist()),
         tuple((weighted @ (_SHARED**2 - 1)).tolist()),
-        float((units[2] ** 2) @ _SHARED_WEIGHTS),
+        float((units[2] ** 2) @ _SHARED_WEIGHTS / means[2] ** 2),
     )
 
 
@@ -91,46 +89,35 @@ def fisher_spread(network: Network) -> float:
     Gaussian likelihood.
 
     Raises:
-        ValueError: a count below 1; or a discontinuous activation.
-        OverflowError: the signal or the gradients leave float64.
+        ValueError: a count below 1, or what `propagate` refuses.
+        OverflowError: as `propagate`; or the gradients leave float64.
     """
     network.check_counts()
-    n, samples = network, network.samples
-    if n.activation.discontinuous:
-        raise ValueError(f"{n.activation.label} is discontinuous: gradients have no finite mean square")
-    gain, bias, orthogonal = n.sigma_w**2, n.sigma_b**2, n.init == "orthogonal"
-    square = n.mean_square
-    product = square * max((1 + (samples - 1) * n.correlation) / samples, 1e-12)
-    layers, shares, products = [], [], [product]
-    for _ in range(n.depth):
-        q, s = gain * square + bias, gain * product + bias
-        if not (1e-290 < s <= q * (1 + 1e-9) < 1e290):
-            raise OverflowError("the signal leaves float64")
-        layer = _layer(n.activation, q, min(s, q))
-        layers.append(layer)
-        shares.append(1 - bias / s)  # of the shared variance, what the weights pass on
-        square, product = layer.square, layer.product
-        products.append(product)
-    slopes = np.array([gain * layer.slope for layer in layers])
-    back = np.append(np.cumprod(slopes[::-1])[::-1], 1.0)
+    n, gain, orthogonal = network, network.sigma_w**2, network.init == "orthogonal"
+    # over all pairs, an input's with itself among them
+    alike = max((1 + (n.samples - 1) * n.correlation) / n.samples, 1e-9)
+    signal = propagate(n.activation, n.sigma_w, n.sigma_b, n.depth, n.mean_square, alike)
     below = np.array([n.input_dimension] + [n.width] * n.depth)
-    terms = (below * np.array(products) + 1) * back
-    total = float(terms.sum())
+    with np.errstate(over="ignore", invalid="ignore"):
+        terms = (below * signal.x_pair + 1) * signal.back_pair
+        total = float(terms.sum())
     if not (0 < total < math.inf):
         raise OverflowError("the gradients leave float64")
     # d ln λ by the noise of each layer's (mean φ², P, S), from the last layer down
     added = (np.cumsum(terms) / total).tolist()
-    direct = (below * back / total).tolist()
-    by_square, by_product, variance = 0.0, float(n.width * back[n.depth] / total), 0.0
+    direct = (below * signal.back_pair / total).tolist()
+    by_square, by_product, variance = 0.0, direct[n.depth], 0.0
     for k in reversed(range(n.depth)):
-        layer = layers[k]
-        a, p, s = by_square, by_product, added[k] / layer.slope
+        q, c = float(signal.q[k]), min(float(signal.q_pair[k] / signal.q[k]), 1.0)
+        layer = _response(n.activation, float(f"{q:.{_DIGITS}g}"), float(f"{c:.{_DIGITS}g}"))
+        a, p, s = by_square, by_product, added[k] / max(float(signal.slope_pair[k]), 1e-300)
         (aa, ap, as_), (_, pp, ps), (_, _, ss) = layer.noise
         variance += a * a * aa + p * p * pp + s * s * ss + 2 * (a * p * ap + a * s * as_ + p * s * ps)
-        own = layer.fourth / layer.slope**2
+        own = layer.fourth
         if orthogonal:
             x, y, z = layer.by_shared
-            variance -= ((a * x + p * y + s * z) * shares[k]) ** 2 / 2
+            passed = 1 - n.sigma_b**2 / float(signal.q_pair[k])  # of the shared variance, what is not biases
+            variance -= ((a * x + p * y + s * z) * passed) ** 2 / 2
             own -= 1
         variance += 2 * own / n.outputs * added[k] ** 2
         by_square = gain * (a * layer.by_q[0] + p * layer.by_q[1] + s * layer.by_q[2])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,14 +134,11 @@ def _panels(edges: Array, special: Array) -> tuple[Array, Array]:
     return np.concatenate(nodes), np.concatenate(weights)
 
 
-def _turning_points(activation: Activation, q: float) -> list[float]:
-    """Where φ'² is stationary: the zeros of φ' and of φ'' within reach, by bisection from a fine grid."""
-    if activation.name == "sin":
-        count = int(min(_Z_REACH * math.sqrt(q), _H_REACH) / (math.pi / 2))
-        return [k * math.pi / 2 for k in range(-count, count + 1)]
-    reach = min(_Z_REACH * math.sqrt(q), _H_REACH)
-    h = np.linspace(-reach, reach, 4001) + reach * 1.3e-5
-    found: list[float] = [0.0] if activation.odd else []
+@lru_cache(maxsize=256)
+def _stationary(activation: Activation, reach: float) -> tuple[float, ...]:
+    """Zeros of φ' and of φ'' within reach, by bisection from a fine grid."""
+    h = np.linspace(-reach, reach, 8001) + reach * 1.3e-5
+    found: list[float] = []
     for f in (activation.phi_prime, activation.phi_second):
         values = f(h)
         for i in np.flatnonzero(values[1:] * values[:-1] < 0):
@@ -151,18 +149,37 @@ def _turning_points(activation: Activation, q: float) -> list[float]:
                     a = middle
                 else:
                     b = middle
-            if not any(abs(a - k) < 1e-3 * math.sqrt(q) for k in (*activation.kinks, *found)):
-                found.append(float(a))
+            found.append(float(a))
+    return tuple(found)
+
+
+def _turning_points(activation: Activation, q: float) -> list[float]:
+    """Where φ'² is stationary: the zeros of φ' and of φ'' within reach."""
+    reach = min(_Z_REACH * math.sqrt(q), _H_REACH)
+    if activation.name == "sin":
+        count = int(reach / (math.pi / 2))
+        return [k * math.pi / 2 for k in range(-count, count + 1)]
+    found: list[float] = [0.0] if activation.odd else []
+    for point in _stationary(activation, min(2.0 ** math.ceil(math.log2(reach)), _H_REACH)):
+        near = 1e-3 * min(1.0, math.sqrt(q))
+        if abs(point) <= reach and not any(abs(point - other) < near for other in (*activation.kinks, *found)):
+            found.append(point)
     return found
 
 
-def _shift(activation: Activation, h: Array, q: float, meets: tuple[float, ...]) -> Array:
-    """κ(h): along the gradient of φ'², at most 0.4 or a third of a standard deviation, and 0 at turning points and
-    where the pieces of the path meet, which are kinks and its ends. The lengths over which φ' and φ'' change set the
-    scale, whichever is less.
+def _shift(activation: Activation, h: Array, q: float, meets: tuple[float, ...]) -> tuple[Array, Array]:
+    """κ(h) and κ'(h): along the gradient of φ'², at most 0.4 or a third of a standard deviation, and 0 at turning
+    points and where the pieces of the path meet, which are kinks and its ends. The lengths over which φ' and φ'' change
+    set the scale, whichever is less. By differences which do not reach over a kink: the third derivative of φ, which
+    only shapes the path, and κ' of the fourth order.
     """
-    first, second = activation.phi_prime(h), activation.phi_second(h)
-    third = activation.phi_second(h + 1e-30j).imag * 1e30
+    step = np.full(len(h), 1e-3 * min(1.0, math.sqrt(q)))
+    for place in meets:
+        step = np.minimum(step, np.abs(h - place) / 4)
+    at = h + step * np.arange(-3, 4)[:, None]
+    first, second = activation.phi_prime(at[1:-1]), activation.phi_second(at)
+    third = (second[2:] - second[:-2]) / (2 * step)
+    second, at = second[1:-1], at[1:-1]
     # TILT/√(4 + (ln φ')'² + (ln φ'')'²/2), without the quotients, and scaled before squares underflow
     largest = np.maximum(np.maximum(np.abs(first), np.abs(second)), np.maximum(np.abs(third), 1e-300))
     first, second, third = first / largest, second / largest, third / largest
@@ -170,20 +187,9 @@ def _shift(activation: Activation, h: Array, q: float, meets: tuple[float, ...])
     kappa = _TILT * first * second / np.where(scale == 0, 1.0, scale)
     kappa = kappa / np.sqrt(1 + (kappa / (0.35 * math.sqrt(q))) ** 2)
     for place in meets:
-        gap = (h - place) ** 2
+        gap = (at - place) ** 2
         kappa = kappa * gap / (gap + min(0.25, q / 4))
-    return kappa
-
-
-def _shifted(activation: Activation, h: Array, q: float, meets: tuple[float, ...]) -> tuple[Array, Array]:
-    """κ and κ' by differences of the fourth order, which do not reach over a kink."""
-    step = np.full(len(h), 1e-3 * min(1.0, math.sqrt(q)))
-    for place in meets:
-        step = np.minimum(step, np.abs(h - place) / 4)
-    places = np.stack([h, h - 2 * step, h - step, h + step, h + 2 * step])
-    kappa = _shift(activation, places.ravel(), q, meets).reshape(places.shape)
-    slope = (kappa[1] - kappa[4] + 8 * (kappa[3] - kappa[2])) / (12 * step)
-    return kappa[0], slope
+    return kappa[2], (kappa[0] - kappa[4] + 8 * (kappa[3] - kappa[1])) / (12 * step)
 
 
 @dataclass(frozen=True)
@@ -220,7 +226,7 @@ def slope_path(activation: Activation, q: float) -> SlopePath:
         keep = z > 0
         z, step = z[keep], 2 * step[keep]
     h = root * z
-    kappa, kappa_prime = _shifted(activation, h, q, (*activation.kinks, *(root * z for z in ends.cuts)))
+    kappa, kappa_prime = _shift(activation, h, q, (*activation.kinks, *(root * z for z in ends.cuts)))
     path = h + 1j * kappa
     step = step / math.sqrt(2 * math.pi)
     weights = step * np.exp(-(path**2) / (2 * q)) * (1 + 1j * kappa_prime)

@@ -180,7 +180,7 @@ def _top(p: Array, pair: float, extra: float) -> Array:
         return result
 
     first = hessian(w)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         own = (first * first).sum((1, 2)) / (m * size)  # of Q w, whose squared norm is m times size
         rest = first - own[:, None, None] * w
         second = hessian(rest)

@@ -65,7 +65,7 @@ def test_columns_have_it_beside_the_splitting() -> None:
 def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="depth"):
         fisher_spread(replace(TANH, depth=0))
-    with pytest.raises(OverflowError, match="signal"):
+    with pytest.raises(OverflowError, match="layer"):
         fisher_spread(replace(RELU, sigma_w=1e30, depth=20))
     step = custom_activation(np.sign, np.zeros_like, discontinuities=(0.0,), odd=True)
     with pytest.raises(ValueError, match="discontinuous"):
