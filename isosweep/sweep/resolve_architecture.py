@@ -114,6 +114,11 @@ def _check_convolutional(point: dict[str, Any], asked: ArchitectureSettings) -> 
         raise Impossible("architecture", f"convolutions need images; the inputs of {point['data']} have no shape")
     if asked.parametrization != "standard":
         raise Impossible("parametrization", "convolutional networks have the standard parametrization alone")
+    if asked.normalization in ("layer", "rms"):
+        raise Impossible(
+            "normalization",
+            f"{asked.normalization} normalises vectors, not the channels of images: expected none or batch",
+        )
     if asked.kernel % 2 == 0:
         raise Impossible("kernel", f"an even edge, {asked.kernel}, cannot keep the image's size: expected an odd one")
     if asked.padding == "circular" and asked.kernel // 2 >= min(shape[1:]):

@@ -242,6 +242,7 @@ def _scaled() -> tuple[nn.Sequential, Tensor]:
 
 CASES = [
     *(_activation(name) for name in ACTIVATION_MODULES),
+    Case("sigmoid", lambda: (_drawn(nn.Sequential(nn.Linear(6, 8), nn.Sigmoid(), nn.Linear(8, 4))), samples(7, 6))),
     Case("deep", lambda: (dense_network([10] * 30 + [5], gain=1.5), samples(8, 10))),
     Case("rectangular", lambda: (dense_network([13, 5, 17, 3, 9, 6], "silu"), samples(9, 13))),
     Case("orthogonal", lambda: (dense_network([8] * 6 + [4], orthogonal=True), samples(9, 8))),

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import flint
 import pytest
 import torch
+from cases import CASES
 from high_precision import derivative
 from torch import nn
 
 from isosweep.curvature.layers import Elementwise, rule_for, supported_layers
 from isosweep.networks.activations import ACTIVATION_MODULES
+from isosweep.networks.residual import Residual
 
 MODULES = {**{name: build() for name, build in ACTIVATION_MODULES.items()}, "sigmoid": nn.Sigmoid()}
 
@@ -49,6 +52,21 @@ def test_every_activation_of_a_sweep_is_supported() -> None:
     for module in MODULES.values():
         assert type(module).__name__ in names
     assert "Linear" in names
+
+
+def test_every_rule_goes_through_the_common_cases() -> None:
+    """A new file in `isosweep/curvature/layers` needs a case in `cases.py`, which all quantities are checked on."""
+
+    def kinds(modules: Iterable[nn.Module]) -> set[str]:
+        return {type(module).__name__ for module in modules}
+
+    found: set[str] = set()
+    for case in CASES:
+        network, _ = case.build()
+        found |= kinds(network.modules())
+        for block in network.modules():
+            found |= kinds(block.unrolled()) if isinstance(block, Residual) else set()
+    assert set(supported_layers()) - found == set()
 
 
 def test_a_subclass_has_no_rule() -> None:

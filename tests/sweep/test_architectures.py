@@ -13,7 +13,8 @@ from isosweep.data.splits import load_splits
 from isosweep.networks.quantized import QuantizedLinear, QuantizedReLU, quantize_weights
 from isosweep.networks.residual import Residual
 from isosweep.networks.scaled import ScaledLinear
-from isosweep.sweep.errors import SpecError
+from isosweep.sweep.errors import Impossible, SpecError
+from isosweep.sweep.resolve_architecture import resolve_architecture
 from isosweep.sweep.settings import from_json, to_json
 
 BASE = """\
@@ -148,6 +149,8 @@ def test_a_parametrization_changes_the_gradient_and_not_the_function(tmp_path: P
         ("architecture: convolutional, kernel: 17", "tanh", "wraps around"),
         ("architecture: convolutional, parametrization: ntk", "tanh", "standard parametrization alone"),
         ("architecture: convolutional, weight_bits: 2", "tanh", "not of convolutions"),
+        ("architecture: convolutional, normalization: layer", "tanh", "normalises vectors"),
+        ("architecture: convolutional, normalization: rms", "tanh", "normalises vectors"),
         ("weight_bits: 0", "tanh", "at least 1"),
         ("weight_bits: 17", "tanh", "at most 16"),
         ("weight_bits: 2, parametrization: ntk", "tanh", "not of parametrization: ntk"),
@@ -162,6 +165,13 @@ def test_a_parametrization_changes_the_gradient_and_not_the_function(tmp_path: P
 def test_combinations_without_a_meaning(tmp_path: Path, more: str, activation: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         load(tmp_path, f", {more}", activation).runs()
+
+
+def test_delta_orthogonal_kernels_need_as_many_output_channels() -> None:
+    point = {"architecture": "convolutional", "data": "cifar10", "init": "orthogonal", "width": 2, "depth": 3}
+    with pytest.raises(Impossible, match="at least as many output channels as input channels: 2 and 3 here"):
+        resolve_architecture(point, set())
+    assert resolve_architecture(point | {"width": 3}, set()) is not None
 
 
 @pytest.mark.parametrize(
