@@ -25,6 +25,8 @@ they are defined it is 10⅔ n³.
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import torch
 from torch import Tensor
 
@@ -37,19 +39,21 @@ def _skew(a: Tensor) -> Tensor:
     return torch.sub(a, a.mT).mul_(0.5)
 
 
-def _rotation(step: Tensor) -> Tensor:
-    """T of a step W, (n, n), at any length; NaN where W is not finite."""
-    eye = torch.eye(len(step), dtype=step.dtype, device=step.device)
-    if not bool(torch.isfinite(step).all()):
-        return torch.full_like(step, torch.nan)
-    if float(torch.linalg.matrix_norm(step)) <= 1:
-        factor = torch.linalg.cholesky(torch.addmm(eye, step, step.mT))
-        rotation: Tensor = torch.linalg.solve_triangular(factor, eye.add_(step), upper=False)
-        return rotation
-    q, r = torch.linalg.qr(eye.add_(step).mT)
-    signs = torch.where(r.diagonal() < 0, -1.0, 1.0).to(q.dtype)
-    turned: Tensor = (q * signs).mT
-    return turned
+def _by_cholesky(steps: Tensor) -> Tensor:
+    """T of steps W with ‖W‖_F ≤ 1, (layers, n, n)."""
+    eye = torch.eye(steps.shape[-1], dtype=steps.dtype, device=steps.device)
+    factors = torch.linalg.cholesky(steps @ steps.mT + eye)
+    rotations: Tensor = torch.linalg.solve_triangular(factors, steps + eye, upper=False)
+    return rotations
+
+
+def _by_reflections(steps: Tensor) -> Tensor:
+    """T of steps of any length, (layers, n, n); NaN where W is not finite, which LAPACK must not see."""
+    eye = torch.eye(steps.shape[-1], dtype=steps.dtype, device=steps.device)
+    finite = torch.isfinite(steps).all(dim=-1, keepdim=True).all(dim=-2, keepdim=True)
+    q, r = torch.linalg.qr((torch.where(finite, steps, 0.0) + eye).mT)
+    signs = torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(q.dtype)
+    return torch.where(finite, (q * signs[:, None, :]).mT, torch.nan)
 
 
 class OrthogonalGroup(Manifold):
@@ -70,29 +74,35 @@ class OrthogonalGroup(Manifold):
         lengths = torch.linalg.matrix_norm(tangent, keepdim=True)
         by = torch.full_like(lengths, rate) if divisor is None else rate / divisor
         half = torch.finfo(x.dtype).eps / 4  # u/2; eps is the distance from 1 to the next number, 2u
-        far = [abs(w) for w in (lengths * by).flatten().tolist()]
-        if all(w**2 <= half for w in far):
+
+        def way(length: float) -> int:
+            w = abs(length)
+            return 0 if w**2 <= half else 1 if w**3 <= half else 2 if w <= 1 else 3
+
+        # every matrix goes its own way, those next to each other that go the same way together
+        first = 0
+        for chosen, group in groupby(map(way, (lengths * by).flatten().tolist())):
+            part = slice(first, first + len(list(group)))
+            first = part.stop
+            self._move(x[part], tangent[part], by[part], chosen, carry)
+
+    def _move(self, x: Tensor, tangent: Tensor, by: Tensor, way: int, carry: bool) -> None:
+        """The four ways of the file's beginning."""
+        if way == 0:
             x.addcmul_(tangent @ x, by)
             return
-        for layer, w in enumerate(far):
-            if w**2 <= half:
-                x[layer].addcmul_(tangent[layer] @ x[layer], by[layer])
-            else:
-                self._far(x[layer], tangent[layer], tangent[layer] * by[layer], w**3 <= half, carry)
-
-    def _far(self, x: Tensor, tangent: Tensor, step: Tensor, series: bool, carry: bool) -> None:
-        """One matrix whose E is not below rounding."""
-        if series:
-            phi = torch.tril(step @ step.mT)
-            phi.diagonal().mul_(0.5)
-            x.add_(torch.sub(step, phi) @ x)
+        steps = tangent * by
+        if way == 1:
+            phi = torch.tril(steps @ steps.mT)
+            phi.diagonal(dim1=-2, dim2=-1).mul_(0.5)
+            x.add_(torch.sub(steps, phi) @ x)
             if carry:
                 tangent.sub_(_skew(phi @ tangent))
             return
-        rotation = _rotation(step)
-        x.copy_(rotation @ x)
+        rotations = _by_cholesky(steps) if way == 2 else _by_reflections(steps)
+        x.copy_(rotations @ x)
         if carry:
-            tangent.copy_(_skew(tangent @ rotation.mT))
+            tangent.copy_(_skew(tangent @ rotations.mT))
 
     def restore(self, x: Tensor) -> None:
         """X ← X − ½(XXᵀ − I)X: the nearest orthogonal matrix, up to the square of the deviation."""
