@@ -305,6 +305,21 @@ def test_networks_of_width_1000_follow_the_law(name: str, init: Init) -> None:
     assert _distance(name, 0.5, 8, init, 1000, 4) < 0.015
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("q", "low", "high"), [(1 / 64, 1.56, 1.65), (8.0, 2.5, 38.7 / 2)])
+def test_where_finite_width_dominates_the_law_says_little(q: float, low: float, high: float) -> None:
+    """tanh, width 400, depth 200: near the law's 1.61 at q* = 1/64, and nowhere near its 38.7 at 8."""
+    for seed in range(2):
+        assert low < math.sqrt(_singular_values("tanh", q, 200, "orthogonal", 400, seed)[0]) < high
+
+
+def test_no_singular_value_is_above_the_gains_product() -> None:
+    """Orthogonal weights and |φ'| ≤ 1."""
+    for name, q, depth in (("tanh", 0.5, 4), ("hard_tanh", 8.0, 9), ("sin", 2.0, 30), ("relu", 1.0, 3)):
+        phi = activation(name)
+        assert jacobian_edge(phi, q, 1.3, depth, "orthogonal") <= 1.3 ** (2 * depth) * (1 + 1e-12)
+
+
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="depth"):
         jacobian_law(activation("tanh"), 0.5, 1.0, 0, "orthogonal")

@@ -42,3 +42,12 @@ def test_linear_orthogonal_networks_do_not_split() -> None:
     linear = Network(activation("linear"), 1.0, 0.5, 5, 50, "orthogonal")
     assert outlier_split(linear).spread == pytest.approx(0, abs=1e-7)
     assert outlier_split(replace(linear, init="gaussian")).spread > 0.1
+
+
+def test_the_reference_of_ten_outputs() -> None:
+    """Karakida's example with C = 10 at width 1000 simulates 1.04 to 1.08 of the C-fold value for the first and 0.94 to
+    0.98 for the tenth.
+    """
+    found = outlier_split(Network(activation("tanh"), math.sqrt(3), 0.8, 2, 1000, "gaussian"))
+    assert 1.04 < found.largest < 1.08
+    assert 0.94 < found.smallest < 0.98
