@@ -272,7 +272,7 @@ def test_the_kernel_on_the_runs_own_inputs(folder: Path, name: str, init: str, w
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "categorical"])
 @pytest.mark.parametrize("init", ["orthogonal", "gaussian"])
-@pytest.mark.parametrize("name", ["tanh", "hard_tanh"])
+@pytest.mark.parametrize("name", ["tanh", pytest.param("hard_tanh", marks=pytest.mark.slow)])
 def test_narrow_deep_networks_whose_signal_dies(folder: Path, name: str, init: str, likelihood: str) -> None:
     """Gain 0.8, depth 64, width 64, on digits: what is left is the biases of the last layers."""
     setting = (
