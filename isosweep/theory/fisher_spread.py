@@ -36,7 +36,7 @@ _OWN_WEIGHTS = _OWN_WEIGHTS / _OWN_WEIGHTS.sum()
 _STEP = 1e-4
 
 
-_DIGITS = 3  # of a layer's variance and correlation, for what first order in 1/N needs of it
+_GRID = 0.02  # of ln q and of c, to which layers are alike for what first order in 1/N needs of them
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,11 @@ class _Response:
 @lru_cache(maxsize=16384)
 def _response(activation: Activation, q: float, c: float) -> _Response:
     s = c * q
-
-    def averages(q: float, s: float) -> Array:
-        value, slope = pair_averages(activation, q, q, [min(s / q, 1.0), 1.0])
-        return np.array([value[1], value[0], slope[0]])
-
-    here = averages(q, s)
-    by_q = (averages(q * (1 + _STEP), s) - here) / (q * _STEP)
-    by_s = (here - averages(q, s * (1 - _STEP))) / (s * _STEP)
+    value, slope = pair_averages(activation, q, q, [c, 1.0, c * (1 - _STEP)])
+    here = np.array([value[1], value[0], slope[0]])
+    by_s = (here - np.array([value[1], value[2], slope[2]])) / (s * _STEP)
+    value, slope = pair_averages(activation, q * (1 + _STEP), q * (1 + _STEP), [c / (1 + _STEP), 1.0])
+    by_q = (np.array([value[1], value[0], slope[0]]) - here) / (q * _STEP)
     h = math.sqrt(s) * _SHARED[:, None] + math.sqrt(max(q - s, 0.0)) * _OWN
     phi = activation.phi(h)
     units = np.stack([phi**2 @ _OWN_WEIGHTS, (phi @ _OWN_WEIGHTS) ** 2, (activation.phi_prime(h) @ _OWN_WEIGHTS) ** 2])
@@ -81,6 +78,18 @@ def _response(activation: Activation, q: float, c: float) -> _Response:
         tuple((weighted @ (_SHARED**2 - 1)).tolist()),
         float((units[2] ** 2) @ _SHARED_WEIGHTS / means[2] ** 2),
     )
+
+
+_ALIKE = 1e-3  # inputs of a correlation nearer to 1 than this are taken to be as far from it
+
+
+def _rounded(q: float, c: float) -> tuple[float, float]:
+    """A layer's variance and correlation on the grid; a correlation near 0 or 1 by its logarithm, or that of 1 − c."""
+
+    def near(x: float) -> float:
+        return math.exp(_GRID * round(math.log(x) / _GRID)) if x > 0 else 0.0
+
+    return near(q), near(c) if c <= 0.5 else 1 - near(max(1 - c, _ALIKE))
 
 
 @lru_cache(maxsize=16384)
@@ -109,7 +118,7 @@ def fisher_spread(network: Network) -> float:
     by_square, by_product, variance = 0.0, direct[n.depth], 0.0
     for k in reversed(range(n.depth)):
         q, c = float(signal.q[k]), min(float(signal.q_pair[k] / signal.q[k]), 1.0)
-        layer = _response(n.activation, float(f"{q:.{_DIGITS}g}"), float(f"{c:.{_DIGITS}g}"))
+        layer = _response(n.activation, *_rounded(q, c))
         a, p, s = by_square, by_product, added[k] / max(float(signal.slope_pair[k]), 1e-300)
         (aa, ap, as_), (_, pp, ps), (_, _, ss) = layer.noise
         variance += a * a * aa + p * p * pp + s * s * ss + 2 * (a * p * ap + a * s * as_ + p * s * ps)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,11 +108,16 @@ def _edges(activation: Activation, q: float, turning: list[float], ends: _Ends) 
     change = np.where((np.abs(middle) < _FELT) & ~graded & np.isfinite(change), change, 0.0)
     count = np.clip(np.ceil(change / _LOG_PANEL), 1, 400).astype(int)
     if np.any(count > 1):
-        edges = np.concatenate(
-            [*(np.linspace(a, b, n, endpoint=False) for a, b, n in zip(edges, edges[1:], count, strict=False)), [last]]
-        )
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        edges = np.append(np.repeat(edges[:-1], count) + within * np.repeat(np.diff(edges) / count, count), last)
     kept: Array = edges[np.append(True, np.diff(edges) > 1e-11)]
     return kept
+
+
+@cache
+def _legendre(count: int) -> tuple[Array, Array]:
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    return nodes, weights
 
 
 def _panels(edges: Array, special: Array) -> tuple[Array, Array]:
@@ -127,7 +132,7 @@ def _panels(edges: Array, special: Array) -> tuple[Array, Array]:
     count = np.where((outside > 0.45 * width) & (graded < 0.8 * width), _GRADED_NODES, _PANEL_NODES)
     nodes, weights = [], []
     for n in (_GRADED_NODES, _PANEL_NODES):
-        t, v = np.polynomial.legendre.leggauss(n)
+        t, v = _legendre(n)
         middle, radius = (b + a)[count == n] / 2, width[count == n] / 2
         nodes.append((middle[:, None] + radius[:, None] * t).ravel())
         weights.append((radius[:, None] * v).ravel())
