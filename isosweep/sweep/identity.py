@@ -20,8 +20,9 @@ ID_DIGITS = 20
 # new one: the golden values of tests/test_golden.py fail until it does.
 MEASUREMENT_VERSIONS: dict[int, str] = {
     1: "the first",
-    2: "last bits: the Fisher's products by numpy's BLAS in wider tiles; steps on square Stiefel weights in the "
-    "orthogonal group's own coordinates",
+    2: "last bits: the Fisher's products by numpy's BLAS in wider tiles, convolutions by pairs of places; graded "
+    "Jacobians by other reflections; training in larger shards, steps on square Stiefel weights in the orthogonal "
+    "group's own coordinates",
 }
 MEASUREMENT_VERSION = max(MEASUREMENT_VERSIONS)
 
