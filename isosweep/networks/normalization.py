@@ -1,13 +1,20 @@
-"""Batch normalisation with the statistics of one batch, held fixed: what its curvature is defined by here."""
+"""Batch normalisation with the statistics of one batch, held fixed: what its curvature, and its loss on a split, are
+defined by here. There are no running averages: nothing that a network computes depends on the steps that led to it.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["freeze_batch_statistics"]
+__all__ = ["freeze_batch_statistics", "has_batch_statistics"]
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+def has_batch_statistics(network: nn.Module) -> bool:
+    """Whether a layer of the network normalises by the statistics of a batch."""
+    return any(isinstance(module, _BATCH_NORMS) for module in network.modules())
 
 
 def freeze_batch_statistics(network: nn.Module, inputs: Tensor) -> None:

@@ -90,8 +90,9 @@ def _check_architecture(network: NetworkSettings | ModuleSettings, measure: Meas
         raise Impossible("fisher_bounds", "the bounds are derived for plain chains of dense layers: leave them out")
     if point.get("epochs") is None:
         return
-    if network.architecture.normalization == "batch":
-        raise Impossible("normalization", "batch statistics are those of the measured inputs: not trained; use layer")
+    by_batch = network.architecture.normalization == "batch" and network.architecture.kind != "convolutional"
+    if by_batch and point["batch"] == 1:
+        raise Impossible("batch", "one sample has no variance to normalise by: expected 2 or more")
     if point.get("manifold") not in (None, "euclidean") and not network.architecture.carries_manifolds:
         raise Impossible(
             "manifold",

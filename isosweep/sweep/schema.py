@@ -126,7 +126,8 @@ class DenseSection(Section):
     normalization: Annotated[tuple[NormalizationName, ...], EXPAND] | None = Field(
         None,
         description="`none` (default), `layer`, `rms` or `batch`, between every hidden layer and its φ; in residual "
-        "networks by `normalization_position`. `batch`: the statistics of the measured batch, held fixed.",
+        "networks by `normalization_position`. `batch`: with the statistics of the measured batch, held fixed, "
+        "where it is measured, and each minibatch's own where it is trained.",
     )
     normalization_position: Annotated[tuple[Literal["pre", "post"], ...], EXPAND] | None = Field(
         None, description="In residual networks: `pre` (default) normalises what a branch reads, `post` the sum."

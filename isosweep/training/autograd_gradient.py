@@ -6,6 +6,9 @@ shards: no bit depends on how many cores there are. It takes a copy of all param
 Residual blocks keep only what enters them and are computed once more on the way back (discretise, then optimise;
 Gholami, Keutzer and Biros 2019, "ANODE"): of L blocks of N_t evaluations each the memory is O(L) + O(N_t) activations,
 in place of O(L·N_t). The second pass is the first one's bits, and so is the gradient.
+
+Batch normalisation in training takes the statistics of the minibatch, and its gradient goes through them: the whole
+minibatch is one shard then. Losses alone are those of the statistics that the network holds.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from isosweep.curvature.chain import chain_of
+from isosweep.networks.normalization import has_batch_statistics
 from isosweep.networks.residual import Residual
 from isosweep.threads import Workers
 from isosweep.training.gradient import SHARD, BatchLoss
@@ -38,6 +42,7 @@ class AutogradGradient:
         workers: Workers,
         *,
         recompute: bool = True,
+        batch_statistics: bool = False,
     ) -> None:
         """
         Args:
@@ -46,12 +51,15 @@ class AutogradGradient:
             loss: see `loss_and_cotangents`.
             workers: who shares the shards.
             recompute: whether residual blocks are computed again on the way back; the bits do not depend on it.
+            batch_statistics: whether BatchNorm layers, for the gradient, take the batch's own statistics in place of
+                those that the network holds.
 
         Raises:
             UnsupportedLayer and others: see `isosweep.curvature.errors`.
         """
         self.network, self.gradients, self.loss, self.workers = network, gradients, loss, workers
         self.recompute = recompute
+        self._batch_statistics = batch_statistics and has_batch_statistics(network)
 
     def __call__(self, inputs: Tensor, labels: Tensor) -> BatchLoss:
         """Writes the gradient of the mean loss over the batch, and returns the sums.
@@ -64,7 +72,8 @@ class AutogradGradient:
         chain_of(self.network, inputs[:1])
         for gradient in self.gradients:
             gradient.zero_()
-        pieces = list(zip(torch.split(inputs, SHARD), torch.split(labels, SHARD), strict=True))
+        shard = max(1, len(inputs)) if self._batch_statistics else SHARD
+        pieces = list(zip(torch.split(inputs, shard), torch.split(labels, shard), strict=True))
         total = _nothing(inputs)
         for first in range(0, len(pieces), _WAVE):
             wave = pieces[first : first + _WAVE]
@@ -91,6 +100,8 @@ class AutogradGradient:
     def _shard(self, inputs: Tensor, labels: Tensor, samples: int) -> tuple[Tensor, list[Tensor]]:
         with torch.enable_grad():
             network, own = with_leaves(self.network)
+            if self._batch_statistics:
+                network.train()  # the copy, with running averages that nobody reads
             outputs = _recomputed(network, inputs) if self.recompute else network(inputs)
             sums, cotangents = self._sums(outputs.detach(), labels, samples)
             found = torch.autograd.grad(outputs, own, cotangents, allow_unused=True)

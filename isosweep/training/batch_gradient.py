@@ -25,12 +25,18 @@ class LossAndGradient(Protocol):
 
 
 def batch_gradient(
-    network: nn.Sequential, gradients: list[Tensor] | None, batch: int, loss: str, workers: Workers
+    network: nn.Sequential,
+    gradients: list[Tensor] | None,
+    batch: int,
+    loss: str,
+    workers: Workers,
+    *,
+    batch_statistics: bool = False,
 ) -> LossAndGradient:
-    """`BatchGradient` for a plain chain, else `AutogradGradient`."""
+    """`BatchGradient` for a plain chain, else `AutogradGradient`, with or without `batch_statistics`."""
     if is_plain_chain(network):
         return BatchGradient(network, gradients, batch, loss, workers)
-    return AutogradGradient(network, gradients, loss, workers)
+    return AutogradGradient(network, gradients, loss, workers, batch_statistics=batch_statistics)
 
 
 def is_plain_chain(network: nn.Sequential) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from isosweep.draws import generator
 from isosweep.measurement.measurement import TrainingPoint
 from isosweep.measurement.paused import Paused
+from isosweep.networks.normalization import freeze_batch_statistics
 from isosweep.networks.quantized import blend_weights
 from isosweep.sweep.train_settings import TrainSettings
 from isosweep.threads import Workers
@@ -29,6 +30,9 @@ from isosweep.training.schedule import rate_factor
 from isosweep.training.trajectory import EpochSums, Trajectory
 
 __all__ = ["Augment", "Columns", "Diverged", "LabelledInputs", "Observer", "Training"]
+
+# Training examples whose statistics batch normalisation has where losses and accuracies are taken.
+STATISTICS_SAMPLES = 8192
 
 LabelledInputs = tuple[Tensor, Tensor]
 # Of the table `training`, by name.
@@ -98,7 +102,9 @@ class Training:
         self.augment = augment
         self.network = network
         self.parameters = Parameters(network, settings, workers)
-        self.gradient = batch_gradient(network, self.parameters.gradients, settings.batch, settings.loss, workers)
+        self.gradient = batch_gradient(
+            network, self.parameters.gradients, settings.batch, settings.loss, workers, batch_statistics=True
+        )
         self.trajectory = Trajectory()
         self.samples = len(splits["train"][0])
         self.each = settings.steps_per_epoch(self.samples)
@@ -135,6 +141,7 @@ class Training:
         """The row of this step: the epoch's means, the splits', and at a point all that is measured."""
         values: Columns = {**self.trajectory.epoch.means(), "current_learning_rate": self._rate()}
         point = self.step in self.points
+        freeze_batch_statistics(self.network, self.splits["train"][0][:STATISTICS_SAMPLES])
         for name, (inputs, labels) in self.splits.items():
             if name == "train" and not point:
                 continue  # as long as a third of an epoch: at the points alone

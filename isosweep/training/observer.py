@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from isosweep.curvature.errors import NonFiniteNetwork
 from isosweep.measurement.spectra import MeasuredInputs, measure_spectra
+from isosweep.networks.normalization import freeze_batch_statistics
 from isosweep.sweep.settings import MeasureSettings
 from isosweep.sweep.train_settings import TrainSettings
 from isosweep.threads import Workers
@@ -70,6 +71,7 @@ class CurvatureObserver:
     def _read(self) -> None:
         for own, trained in zip(self.network.parameters(), self.trained.parameters(), strict=True):
             own.copy_(trained)
+        freeze_batch_statistics(self.network, self.inputs.fisher)
 
     def _full_gradient(self) -> tuple[Tensor, float]:
         """(flat gradient, mean loss) on the measured inputs; the vector is written again by the next call."""

@@ -201,6 +201,9 @@ TRAINED = [
     ("architecture: residual, time_step: 0.5, block_steps: 2, scheme: heun", "tanh"),
     ("architecture: convolutional", "relu"),
     ("normalization: layer", "tanh"),
+    ("normalization: batch", "relu"),
+    ("architecture: convolutional, normalization: batch", "relu"),
+    ("architecture: residual, normalization: batch", "tanh"),
     ("tied: true", "tanh"),
     ("weight_bits: 2, activation_bits: 4", "relu"),
     ("parametrization: mup", "tanh"),
@@ -242,6 +245,31 @@ def test_blended_coarse_gradients(tmp_path: Path, share: float) -> None:
     assert measured.training[-1].values["train_loss"] == pytest.approx(loss, rel=1e-10)
 
 
+def test_batch_normalisation_by_hand(tmp_path: Path) -> None:
+    """Two steps by torch's own training mode; losses with the statistics of the training split, a split's order and
+    what was trained on before having no say in them.
+    """
+    train = "epochs: 2, batch: 8, optimizer: sgd, learning_rate: 0.3, dtype: float64"
+    text = BASE.replace("samples: 24", "samples: 8") + "train: {{" + train + "}}\n"
+    (run,) = load(tmp_path, ", normalization: batch", text=text).runs()
+    measured = isosweep.execute(run)
+    network = isosweep.networks.realize.initial_network(run, torch.float64)
+    split = load_splits(run.data, run.seed).train
+    inputs, labels = torch.from_numpy(split.inputs), torch.from_numpy(split.labels)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.3)
+    losses = []
+    network.train()
+    for step in range(3):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network(inputs), labels)
+        losses.append(float(loss.detach()))
+        if step < 2:
+            loss.backward()
+            optimizer.step()
+    found = [point.values["train_loss"] for point in measured.training if "train_loss" in point.values]
+    assert [found[0], found[-1]] == pytest.approx([losses[0], losses[2]], rel=1e-10)
+
+
 def test_every_width_must_suit_the_manifold(tmp_path: Path) -> None:
     train = "epochs: 1, batch: 8, optimizer: riemannian_sgd, manifold: stiefel, learning_rate: 0.1"
     text = (
@@ -259,11 +287,11 @@ def test_every_width_must_suit_the_manifold(tmp_path: Path) -> None:
     ("more", "train", "message"),
     [
         ("tied: true", "optimizer: sgd, blend: 0.1", "weight_bits"),
-        ("normalization: batch", "optimizer: sgd", "not trained"),
+        ("normalization: batch", "optimizer: adam", "no variance to normalise by"),
         ("weight_bits: 2", "optimizer: riemannian_sgd, manifold: oblique", "plain dense layers of full precision"),
     ],
 )
 def test_what_cannot_be_trained(tmp_path: Path, more: str, train: str, message: str) -> None:
-    text = BASE + TRAIN.replace("optimizer: sgd", train).replace("{", "{{").replace("}", "}}")
+    own = TRAIN.replace("optimizer: sgd", train).replace("batch: 8", "batch: 1" if "batch" in more else "batch: 8")
     with pytest.raises(SpecError, match=message):
-        load(tmp_path, f", {more}", text=text).runs()
+        load(tmp_path, f", {more}", text=BASE + own.replace("{", "{{").replace("}", "}}")).runs()

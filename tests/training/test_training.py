@@ -40,6 +40,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "muon": {"train__optimizer": "muon", "train__weight_decay": 0.1},
     "sign": {"train__optimizer": "sign_sgd", "train__beta2": 0.9},
     "augmented": {"data__augmentation": {"flip": True, "shift": 1}, "train__optimizer": "adamw"},
+    "batch normalisation": {
+        "network__normalization": "batch",
+        "network__init": "gaussian",
+        "train__optimizer": "sgd",
+        "train__dtype": "float64",
+    },
     "measured on test": {"measure__fisher__data": "test", "measure__fisher__layers": "spectrum"},
 }
 
