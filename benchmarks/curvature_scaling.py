@@ -81,13 +81,20 @@ def draw(points: list[dict], path: Path) -> None:
     frame = pd.DataFrame(points)
     scale = (frame["core-seconds"] / frame["operations"]).groupby(frame["grows with"]).transform("median")
     frame["by operations"] = frame["operations"] * scale
-    x = alt.X("size:Q").scale(type="log")
-    measured = alt.Chart(frame).mark_point(filled=True).encode(x=x, y=alt.Y("core-seconds:Q").scale(type="log"))
-    counted = (
-        alt.Chart(frame).mark_line().encode(x=x, y=alt.Y("by operations:Q").scale(type="log").title("core-seconds"))
-    )
-    chart = (measured + counted).properties(width=200, height=160).facet("grows with:N", columns=2)
-    chart.resolve_scale(x="independent", y="independent").save(str(path))
+    panels = []
+    for name, part in frame.groupby("grows with", sort=False):
+        axis = alt.Axis(values=part["size"].tolist(), grid=False)
+        size = alt.X("size:Q", title=str(name), axis=axis).scale(type="log", nice=False, padding=12)
+        seconds = alt.Y("core-seconds:Q", title="core-seconds").scale(type="log", nice=False, padding=12)
+        counted = alt.Y("by operations:Q", title="core-seconds").scale(type="log", nice=False, padding=12)
+        base = alt.Chart(part)
+        measured = base.mark_point(filled=True, size=50).encode(x=size, y=seconds)
+        panels.append(
+            (base.mark_line(color="#999").encode(x=size, y=counted) + measured).properties(width=220, height=170)
+        )
+    rows = alt.vconcat(panels[0] | panels[1], panels[2] | panels[3])
+    title = alt.TitleParams("Full Fisher spectrum: measured (points), operation count (lines)", anchor="middle")
+    rows.properties(title=title).save(str(path))
 
 
 if __name__ == "__main__":
