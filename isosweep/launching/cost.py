@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from isosweep.launching.operations import dual_rows, run_operations
@@ -25,6 +25,8 @@ _SECONDS_PER_RUN = 0.02
 # A user's own network of unknown shape counts as one of this many seconds.
 _SECONDS_UNKNOWN = 10.0
 _RECORD_OVERHEAD = 7000
+# Kinds of runs whose operations are kept.
+_MOST_COUNTED = 10_000
 # Records that a fit looks at, and how many it wants.
 _SAMPLE, _FEWEST = 48, 3
 
@@ -41,12 +43,26 @@ class Cost:
     seconds_per_operation: float = _SECONDS_PER_OPERATION
     records: int = 0
     seconds_unknown: float = _SECONDS_UNKNOWN
+    # Runs of a sweep share their settings' objects: operations by these, which are held so that their ids stay theirs.
+    _counted: dict[tuple[int, ...], tuple[tuple[object, ...], float | None]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def seconds(self, run: Run) -> float:
         """Seconds of a run on one core or GPU, as planned."""
-        operations = run_operations(run)
+        operations = self._operations(run)
         known = self.seconds_unknown if operations is None else self.seconds_per_operation * operations
         return _SECONDS_PER_RUN + known
+
+    def _operations(self, run: Run) -> float | None:
+        parts = (run.network, run.data, run.measure, run.train)
+        key = tuple(map(id, parts))
+        found = self._counted.get(key)
+        if found is None:
+            if len(self._counted) >= _MOST_COUNTED:
+                self._counted.clear()
+            found = self._counted[key] = (parts, run_operations(run))
+        return found[1]
 
 
 BUILT_IN = Cost()

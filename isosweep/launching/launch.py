@@ -41,7 +41,7 @@ from isosweep.store.owner import this_process
 from isosweep.store.publish import replace
 from isosweep.store.status import OpenTask, Picture, RunState, look
 from isosweep.store.store import Store
-from isosweep.sweep.identity import MEASUREMENT_VERSION, MEASUREMENT_VERSIONS, run_id
+from isosweep.sweep.identity import MEASUREMENT_VERSION, MEASUREMENT_VERSIONS, Identities
 from isosweep.sweep.settings import Run
 from isosweep.sweep.sweep import Sweep
 
@@ -191,11 +191,15 @@ class Launcher:
         return self._slots
 
     def _older(self, picture: Picture, runs: Sequence[Run]) -> tuple[Older, ...]:
+        # runs that also have a record under the present version are no question
+        missing = [run for run in runs if run.id not in picture.records]
+        if len(picture.records) == len(runs) - len(missing):
+            return ()  # every record is a run's of the present version
         found = []
         for version in sorted(v for v in MEASUREMENT_VERSIONS if v < MEASUREMENT_VERSION):
-            # runs that also have a record under the present version are no question
-            count = sum(run.id not in picture.records and run_id(run, version) in picture.records for run in runs)
-            if count:
+            ids = Identities(version)
+            old = (ids.id_of(run.network, run.data, run.measure, run.train, run.seed) for run in missing)
+            if count := sum(id_ in picture.records for id_ in old):
                 changes = "; ".join(MEASUREMENT_VERSIONS[v] for v in range(version + 1, MEASUREMENT_VERSION + 1))
                 found.append(Older(version, count, changes))
         return tuple(found)

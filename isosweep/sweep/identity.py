@@ -12,7 +12,15 @@ import json
 from .settings import DataSettings, MeasureSettings, ModuleSettings, NetworkSettings, Run
 from .train_settings import TrainSettings
 
-__all__ = ["ID_DIGITS", "MEASUREMENT_VERSION", "MEASUREMENT_VERSIONS", "Identity", "identity_text", "run_id"]
+__all__ = [
+    "ID_DIGITS",
+    "MEASUREMENT_VERSION",
+    "MEASUREMENT_VERSIONS",
+    "Identities",
+    "Identity",
+    "identity_text",
+    "run_id",
+]
 
 ID_DIGITS = 20
 
@@ -54,6 +62,41 @@ class Identity:
         whole = self._hash.copy()
         whole.update(b"%d" % seed + self._end)
         return whole.hexdigest()[:ID_DIGITS]
+
+
+class Identities:
+    """Ids of many runs under a measurement version. The settings of a sweep's runs are one object where they are equal,
+    and must live as long as this, so that their addresses name them.
+    """
+
+    def __init__(self, version: int | None = None) -> None:
+        """For the present version, or another."""
+        self._version = () if version is None else (version,)
+        self._texts: dict[int, str] = {}
+        self._identities: dict[tuple[int, int, int, int], Identity] = {}
+
+    def _text(self, settings: NetworkSettings | ModuleSettings | DataSettings | MeasureSettings | TrainSettings) -> str:
+        text = self._texts.get(id(settings))
+        if text is None:
+            text = self._texts[id(settings)] = identity_text(settings)
+        return text
+
+    def id_of(
+        self,
+        network: NetworkSettings | ModuleSettings,
+        data: DataSettings,
+        measure: MeasureSettings,
+        train: TrainSettings | None,
+        seed: int,
+    ) -> str:
+        key = (id(network), id(data), id(measure), id(train))
+        identity = self._identities.get(key)
+        if identity is None:
+            trained = None if train is None else self._text(train)
+            texts = self._text(network), self._text(data), self._text(measure)
+            identity = Identity(*texts, trained, *self._version)
+            self._identities[key] = identity
+        return identity.of(seed)
 
 
 def run_id(run: Run, version: int = MEASUREMENT_VERSION) -> str:

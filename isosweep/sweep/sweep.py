@@ -14,13 +14,12 @@ from typing import Any
 from .document import Document, read_document
 from .errors import Problem, SpecError, in_order
 from .grid import Grid, Point, grids_of
-from .identity import Identity, identity_text
+from .identity import Identities
 from .parse import AXIS_PATHS
 from .resolve import Impossible, Resolver
 from .resolve_data import IDLE_DATA_OPTIONS
 from .resolve_train import IDLE_TRAIN_OPTIONS
-from .settings import DataSettings, MeasureSettings, ModuleSettings, NetworkSettings, Run
-from .train_settings import TrainSettings
+from .settings import Run
 
 __all__ = ["Sweep", "load"]
 
@@ -107,36 +106,6 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-class _Identities:
-    """Ids of runs. The resolver makes equal settings one object and keeps it, so that their addresses name them."""
-
-    def __init__(self) -> None:
-        self._texts: dict[int, str] = {}
-        self._identities: dict[tuple[int, int, int, int], Identity] = {}
-
-    def _text(self, settings: NetworkSettings | ModuleSettings | DataSettings | MeasureSettings | TrainSettings) -> str:
-        text = self._texts.get(id(settings))
-        if text is None:
-            text = self._texts[id(settings)] = identity_text(settings)
-        return text
-
-    def id_of(
-        self,
-        network: NetworkSettings | ModuleSettings,
-        data: DataSettings,
-        measure: MeasureSettings,
-        train: TrainSettings | None,
-        seed: int,
-    ) -> str:
-        key = (id(network), id(data), id(measure), id(train))
-        identity = self._identities.get(key)
-        if identity is None:
-            trained = None if train is None else self._text(train)
-            identity = Identity(self._text(network), self._text(data), self._text(measure), trained)
-            self._identities[key] = identity
-        return identity.of(seed)
-
-
 class _Axes:
     """The axes of all grids, and which of them vary."""
 
@@ -198,7 +167,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
     if problems := _too_many(document, grids):
         raise SpecError(problems)
     resolver = Resolver(Path(path).absolute().parent)
-    identities = _Identities()
+    identities = Identities()
     failures = _Failures(document)
     runs: dict[str, Run] = {}
     duplicates = excluded = 0
