@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,12 @@ data: {name: digits, samples: 16}
 measure: {fisher: {samples: 6}, jacobian: {samples: 2}}
 seeds: 2
 """
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Interrupts reach the tests and what they start: a shell that starts them in the background ignores SIGINT."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

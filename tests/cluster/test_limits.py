@@ -399,15 +399,10 @@ def test_an_interrupted_pool_waits_until_its_workers_have_said_so(
     interrupt = threading.Thread(target=lambda: (held.wait(), time.sleep(0.3), os.kill(os.getpid(), signal.SIGINT)))
     store = Store(tmp_path)
     launched(store)
-    # a shell that starts the tests in the background has SIGINT ignored
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        interrupt.start()
-        with pytest.raises(KeyboardInterrupt):
-            pool.run_pool([task(store)], [{}], tmp_path / "log", tmp_path / "launch", lambda run, status: None)
-        interrupt.join()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        pool.run_pool([task(store)], [{}], tmp_path / "log", tmp_path / "launch", lambda run, status: None)
+    interrupt.join()
     assert kinds(store) == ["claim", "end"]
 
 
