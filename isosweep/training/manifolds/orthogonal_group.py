@@ -30,7 +30,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from isosweep.training.manifolds.manifold import Manifold
+from isosweep.training.manifolds.orthonormal_rows import OrthonormalRows
 
 __all__ = ["ORTHOGONAL_GROUP", "OrthogonalGroup"]
 
@@ -56,9 +56,7 @@ def _by_reflections(steps: Tensor) -> Tensor:
     return torch.where(finite, (q * signs[:, None, :]).mT, torch.nan)
 
 
-class OrthogonalGroup(Manifold):
-    name = "stiefel"
-
+class OrthogonalGroup(OrthonormalRows):
     def project(self, x: Tensor, z: Tensor) -> Tensor:
         """Ω of the tangent part of z, (layers, n, n)."""
         return _skew(z @ x.mT)
@@ -109,15 +107,6 @@ class OrthogonalGroup(Manifold):
         gram = x @ x.mT
         gram.diagonal(dim1=-2, dim2=-1).sub_(1)
         x.sub_(torch.bmm(gram, x).mul_(0.5))
-
-    def start(self, weights: Tensor) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError("weights are brought onto the manifold by the Stiefel manifold that it belongs to")
-
-    def deviation(self, x: Tensor) -> Tensor:
-        """max over entries of |XXᵀ − I|."""
-        gram = x @ x.mT
-        gram.diagonal(dim1=-2, dim2=-1).sub_(1)
-        return gram.abs().amax(dim=(-2, -1))
 
 
 ORTHOGONAL_GROUP = OrthogonalGroup()

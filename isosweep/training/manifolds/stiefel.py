@@ -16,22 +16,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from isosweep.training.manifolds.manifold import Manifold, ManifoldError, frobenius_scales
+from isosweep.training.manifolds.manifold import Manifold
 from isosweep.training.manifolds.orthogonal_group import ORTHOGONAL_GROUP
+from isosweep.training.manifolds.orthonormal_rows import OrthonormalRows, orthonormalise
 
 __all__ = ["LARGE", "MANIFOLD", "SMALL", "Stiefel"]
 
 # ‖U‖_F²: κ² ≤ 1 + ‖U‖_F² must stay below 1/ε of float32 with room to spare.
 SMALL, LARGE = 1.0, 1e4
-# Weights this far from orthonormal rows are of another kind than those that rounding moved.
-_NEAR = 1e-3
-
-
-def _orthonormal_rows(a: Tensor) -> None:
-    """a ← L⁻¹a in place, (layers, rows, columns). What is not finite or of full rank becomes NaN."""
-    factor, failed = torch.linalg.cholesky_ex(a @ a.mT)
-    factor = torch.where((failed != 0)[:, None, None], torch.nan, factor)
-    torch.linalg.solve_triangular(factor, a, upper=False, out=a)
 
 
 def _by_reflections(a: Tensor) -> None:
@@ -44,9 +36,7 @@ def _by_reflections(a: Tensor) -> None:
     a.copy_((q * signs[:, None, :]).mT)
 
 
-class Stiefel(Manifold):
-    name = "stiefel"
-
+class Stiefel(OrthonormalRows):
     def of_shape(self, rows: int, columns: int) -> Manifold:
         """Square ones are the orthogonal group, where the same step takes fewer products."""
         return ORTHOGONAL_GROUP if rows == columns else self
@@ -68,30 +58,11 @@ class Stiefel(Manifold):
         # every matrix decides for itself, so that a stack may be cut anywhere
         for layer in torch.nonzero(~(lengths <= LARGE)).flatten().tolist():
             _by_reflections(x[layer : layer + 1])
-        _orthonormal_rows(x)
+        orthonormalise(x)
         for layer in torch.nonzero((lengths > SMALL) & (lengths <= LARGE)).flatten().tolist():
-            _orthonormal_rows(x[layer : layer + 1])
+            orthonormalise(x[layer : layer + 1])
         if carry:
             tangent.copy_(self.project(x, tangent))
-
-    def start(self, weights: Tensor) -> tuple[Tensor, Tensor]:
-        scales = frobenius_scales(weights)
-        x = weights / scales[:, None, None]
-        off = float(self.deviation(x).max())
-        if not off <= _NEAR:
-            raise ManifoldError(
-                f"the weights' rows are not orthonormal up to one scale (|XXᵀ − I| reaches {off:.3g}), as the Stiefel "
-                "manifold needs: start from init: orthogonal in layers with no more rows than columns"
-            )
-        for _ in range(2):
-            _orthonormal_rows(x)
-        return scales, x
-
-    def deviation(self, x: Tensor) -> Tensor:
-        """max over entries of |XXᵀ − I|."""
-        gram = x @ x.mT
-        gram.diagonal(dim1=-2, dim2=-1).sub_(1)
-        return gram.abs().amax(dim=(-2, -1))
 
 
 MANIFOLD = Stiefel()
