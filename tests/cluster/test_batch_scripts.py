@@ -109,7 +109,7 @@ def test_this_slurm_judges_a_profile_before_anything_is_submitted(slurm: Private
         return str(refused.value)
 
     with slurm.active():
-        before = [job.id for job in slurm.squeue()]
+        before = {job.id for job in slurm.squeue()}  # some of which it may forget meanwhile
         check_submission(load_profile(None), tmp_path / "jobs", 3)
         said = judged("mem-per-core=4G")
         assert re.search(r"knows no option 'mem-per-core' \(flag --sbatch\); did you mean 'mem-per-\w+'", said)
@@ -121,5 +121,5 @@ def test_this_slurm_judges_a_profile_before_anything_is_submitted(slurm: Private
         # options are not guessed at: each goes through under its own name
         for options in (["exclusive"], ["nice=5", "comment=a b"], ["begin=now+1hour"], ["gres=gpu:1"], ["mem=100M"]):
             check_submission(load_profile(None, options), tmp_path / "jobs", 3)
-        assert [job.id for job in slurm.squeue()] == before
+        assert {job.id for job in slurm.squeue()} <= before
     assert not list(tmp_path.iterdir())
