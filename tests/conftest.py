@@ -1,19 +1,14 @@
-"""What all tests share: the command line as a subprocess, small sweeps, and one private Slurm for the session."""
+"""What all tests share: the command line, a small sweep, one private Slurm a session; which tests stay together."""
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import private_slurm
 import pytest
+from command_line import Command
 from private_slurm import PrivateSlurm
 
 TINY = """\
@@ -38,50 +33,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("browser"))
         elif item.path.name == "test_archive.py":  # its archive takes half a minute to make
             item.add_marker(pytest.mark.xdist_group("archive"))
-
-
-@dataclass
-class Command:
-    """The real `isosweep`, run in a folder of its own."""
-
-    folder: Path
-    environment: dict[str, str] = field(default_factory=dict)
-
-    def arguments(self, *words: object) -> list[str]:
-        return [sys.executable, "-m", "isosweep.cli", *map(str, words)]
-
-    def run(
-        self, *words: object, check: int | None = 0, timeout: float = 240, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.arguments(*words),
-            cwd=self.folder,
-            env={**os.environ, **self.environment, **environment},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        if check is not None:
-            assert done.returncode == check, f"exit {done.returncode}, expected {check}\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def json(self, *words: object, check: int | None = 0, **environment: str) -> dict[str, Any]:
-        return json.loads(self.run(*words, "--json", check=check, **environment).stdout)
-
-    def start(self, *words: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.arguments(*words),
-            cwd=self.folder,
-            env={**os.environ, **self.environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def write(self, name: str, text: str) -> Path:
-        (self.folder / name).write_text(text)
-        return self.folder / name
 
 
 @pytest.fixture
