@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUT := isosweep-out
 
-.PHONY: install demo test test-slow lint bench slurm-up slurm-down docs clean
+.PHONY: install demo test test-whole test-all test-slow lint bench slurm-up slurm-down docs clean
 
 install: $(STAMP)
 
@@ -24,9 +24,18 @@ demo: install
 	@echo "tables: $(CURDIR)/$(OUT)/tables"
 	@echo "page:   $(CURDIR)/$(OUT)/quickstart.html"
 
-# Three processes share the tests, since many wait; each that needs a Slurm starts its own.
+# Three processes share the tests, since many wait; each that needs a Slurm starts its own. Here are the laws of every
+# room and one life of each kind; test-whole has the other lives: jobs, faults, pages in a browser, archives.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup
 test: install
-	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadgroup $(PYTEST_FLAGS)
+	$(PYTEST) -m "not slow and not whole" $(PYTEST_FLAGS)
+
+test-whole: install
+	$(PYTEST) -m "whole and not slow" $(PYTEST_FLAGS)
+
+# Both, as continuous integration runs them: in one go, so that nobody waits for the last of either.
+test-all: install
+	$(PYTEST) -m "not slow" $(PYTEST_FLAGS)
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)

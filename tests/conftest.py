@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,13 +27,22 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process has the browser and the pages that are made for it; all other tests go wherever there is room."""
+# What takes long to make, once for all that use it: these tests share one process. The browser is one of them.
+_TOGETHER = {"launched": "launched", "quickstart": "report", "browser": "report"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that share what takes long to make stay in one process; these, and whole lives, begin first, so that no
+    process is left alone with them at the end. All other tests go wherever there is room.
+    """
     for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group("browser"))
-        elif item.path.name == "test_archive.py":  # its archive takes half a minute to make
-            item.add_marker(pytest.mark.xdist_group("archive"))
+        for fixture, group in _TOGETHER.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(group))
+                break
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not any(item.iter_markers("xdist_group")))
+        items.sort(key=lambda item: item.get_closest_marker("whole") is None)
 
 
 @pytest.fixture
@@ -41,6 +51,28 @@ def command(tmp_path: Path) -> Command:
     made = Command(tmp_path)
     made.write("tiny.yaml", TINY)
     return made
+
+
+@pytest.fixture(scope="session")
+def tiny_done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `tiny.yaml` was launched; to be copied, and left as it is."""
+    made = Command(tmp_path_factory.mktemp("tiny"))
+    made.write("tiny.yaml", TINY)
+    made.run("launch", "tiny.yaml", "--local")
+    return made.folder
+
+
+@pytest.fixture
+def done(tiny_done: Path, tmp_path: Path) -> Command:
+    """The command line in a new folder in which `tiny.yaml` is done."""
+    shutil.copytree(tiny_done, tmp_path, dirs_exist_ok=True)
+    return Command(tmp_path)
+
+
+def keep_records(command: Command, count: int) -> None:
+    """Only so many runs of the store are done any more; the others are missing."""
+    for path in sorted(command.folder.glob("isosweep-store/records/*/*.arrow"))[count:]:
+        path.unlink()
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,7 @@ def everything(cluster: PrivateSlurm) -> list[Process]:
     return [*cluster.daemons.values(), *cluster.steps(), *cluster.job_processes()]
 
 
+@pytest.mark.whole
 def test_an_array_runs_on_both_nodes_each_element_with_its_gpu(slurm: PrivateSlurm) -> None:
     job = slurm.sbatch("--array=0-2", "--gres=gpu:1", wrap="echo $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES; sleep 1")
     done = slurm.wait(job, "COMPLETED")
@@ -60,6 +61,7 @@ def test_an_array_runs_on_both_nodes_each_element_with_its_gpu(slurm: PrivateSlu
     assert {gpu for _, gpu in said} == {"0"}
 
 
+@pytest.mark.whole
 def test_a_requeued_job_comes_back_within_seconds(slurm: PrivateSlurm) -> None:
     job = slurm.sbatch("--open-mode=append", wrap="echo attempt ${SLURM_RESTART_COUNT:-0}; sleep 60")
     slurm.wait(job, "RUNNING")
@@ -76,6 +78,7 @@ def test_a_requeued_job_comes_back_within_seconds(slurm: PrivateSlurm) -> None:
     slurm.wait(job, "CANCELLED")
 
 
+@pytest.mark.whole
 def test_a_job_in_high_preempts_and_requeues_one_in_low(slurm: PrivateSlurm) -> None:
     low = slurm.sbatch(wrap="sleep 60")
     slurm.wait(low, "RUNNING")
@@ -87,12 +90,14 @@ def test_a_job_in_high_preempts_and_requeues_one_in_low(slurm: PrivateSlurm) -> 
     slurm.wait(low, "CANCELLED")
 
 
+@pytest.mark.whole
 def test_max_array_size_shows_and_holds(slurm: PrivateSlurm) -> None:
     assert slurm.config()["MaxArraySize"] == "11"
     with pytest.raises(SlurmError, match="Invalid job array specification"):
         slurm.sbatch("--array=0-11", wrap="true")
 
 
+@pytest.mark.whole
 def test_submitit_submits_a_function_through_it(slurm: PrivateSlurm, tmp_path: Path) -> None:
     submitit = pytest.importorskip("submitit")
     with slurm.active():
@@ -105,6 +110,7 @@ def test_submitit_submits_a_function_through_it(slurm: PrivateSlurm, tmp_path: P
         assert job.result() in slurm.nodes
 
 
+@pytest.mark.whole
 def test_a_killed_node_loses_its_jobs_to_the_other_and_returns(slurm: PrivateSlurm) -> None:
     job = slurm.sbatch(wrap="sleep 60")
     node = slurm.wait(job, "RUNNING")[0].node
@@ -121,6 +127,7 @@ def test_a_killed_node_loses_its_jobs_to_the_other_and_returns(slurm: PrivateSlu
     slurm.wait_idle()
 
 
+@pytest.mark.whole
 def test_a_drained_node_takes_no_jobs_until_resumed(slurm: PrivateSlurm) -> None:
     slurm.drain("n1")
     assert slurm.nodes_state()["n1"] == "drained"
@@ -130,6 +137,7 @@ def test_a_drained_node_takes_no_jobs_until_resumed(slurm: PrivateSlurm) -> None
     slurm.wait_idle()
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("kill", [False, True])
 def test_jobs_outlive_a_restart_of_the_controller(slurm: PrivateSlurm, kill: bool) -> None:
     job = slurm.sbatch(wrap="sleep 60")
@@ -148,12 +156,14 @@ def test_jobs_outlive_a_restart_of_the_controller(slurm: PrivateSlurm, kill: boo
     slurm.wait_idle()
 
 
+@pytest.mark.whole
 def test_a_hanging_controller_answers_nothing_and_recovers(slurm: PrivateSlurm) -> None:
     with slurm.hanging_controller(), pytest.raises(subprocess.TimeoutExpired):
         slurm.run("squeue", timeout=1)
     assert slurm.squeue() is not None
 
 
+@pytest.mark.whole
 def test_two_live_side_by_side_and_stop_leaves_nothing(slurm: PrivateSlurm) -> None:
     with PrivateSlurm(nodes=1, gres=False, partitions={"only": 1}) as other:
         assert not set(other.ports.values()) & set(slurm.ports.values())
@@ -172,6 +182,7 @@ def test_two_live_side_by_side_and_stop_leaves_nothing(slurm: PrivateSlurm) -> N
     slurm.wait_idle()
 
 
+@pytest.mark.whole
 def test_the_environment_of_commands_carries_no_other_slurm(slurm: PrivateSlurm) -> None:
     outer = {"SLURM_JOB_ID": "7", "SBATCH_PARTITION": "dear", "SLURM_CONF": "/etc/slurm/slurm.conf", "HOME": "/h"}
     assert set(slurm.env(outer)) == {"SLURM_CONF", "PATH", "HOME"}
@@ -182,6 +193,7 @@ def test_the_environment_of_commands_carries_no_other_slurm(slurm: PrivateSlurm)
     assert dict(os.environ) == before
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("needs_slurm")
 def test_the_command_starts_one_that_outlives_it_and_stops_exactly_that_one(
     slurm: PrivateSlurm, tmp_path: Path
@@ -219,6 +231,7 @@ def test_the_command_starts_one_that_outlives_it_and_stops_exactly_that_one(
     assert slurm.alive
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("needs_slurm")
 def test_what_a_killed_owner_left_is_cleared_by_the_next() -> None:
     code = "import private_slurm as p; c = p.PrivateSlurm().start(); j = c.sbatch(wrap='sleep 300');"
@@ -239,6 +252,7 @@ def test_what_a_killed_owner_left_is_cleared_by_the_next() -> None:
     assert not root.exists()
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("needs_slurm")
 def test_a_taken_port_is_tried_again_with_others(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
@@ -252,6 +266,7 @@ def test_a_taken_port_is_tried_again_with_others(monkeypatch: pytest.MonkeyPatch
             assert cluster.alive
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("needs_slurm")
 def test_a_start_that_fails_shows_the_logs_and_leaves_nothing(tmp_path: Path) -> None:
     root = tmp_path / "bad"
@@ -260,6 +275,7 @@ def test_a_start_that_fails_shows_the_logs_and_leaves_nothing(tmp_path: Path) ->
     assert not root.exists()
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("needs_slurm")
 @pytest.mark.skipif(os.geteuid() != 0, reason="a host name of one's own takes root")
 @pytest.mark.parametrize("hosts", ["127.0.0.1 localhost", "127.0.1.1 nobody-knows.invalid"])
@@ -274,6 +290,7 @@ def test_it_matters_not_what_the_name_of_the_host_means(tmp_path: Path, hosts: s
     assert done.stdout.strip() == "COMPLETED", done.stderr
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("needs_slurm")
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
 def test_any_user_may_have_one(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -299,6 +316,7 @@ def test_any_user_may_have_one(tmp_path_factory: pytest.TempPathFactory) -> None
     assert done.stdout.strip() == "COMPLETED ['65534', '0']", done.stderr
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("needs_slurm")
 def test_the_profiles_given_as_examples_are_taken_by_sbatch() -> None:
     profiles = sorted((TESTS.parent / "slurm").glob("*.toml"))

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TINY, Command
+from conftest import TINY, Command, keep_records
 from faults import FaultUnavailable, small_disk
 
 from isosweep.sweep.identity import MEASUREMENT_VERSION
@@ -116,12 +116,12 @@ def test_a_read_only_or_full_store_is_refused_before_anything_runs(command: Comm
         pytest.skip(str(error))
 
 
-def test_another_users_store_may_be_read(command: Command) -> None:
-    command.run("launch", "tiny.yaml", "--local", "--limit", "1", check=4)
-    header = command.folder / "isosweep-store" / "store.json"
+def test_another_users_store_may_be_read(done: Command) -> None:
+    keep_records(done, 1)
+    header = done.folder / "isosweep-store" / "store.json"
     header.write_text(json.dumps({"format": 1, "uid": os.getuid() + 1}))
-    assert command.json("status", "tiny.yaml", check=4)["counts"] == {"done": 1, "missing": 3}
-    command.run("collect", "tiny.yaml", "--out", "tables")
+    assert done.json("status", "tiny.yaml", check=4)["counts"] == {"done": 1, "missing": 3}
+    done.run("collect", "tiny.yaml", "--out", "tables")
 
 
 def test_every_command_answers_help_and_json_is_json(command: Command) -> None:
@@ -139,11 +139,11 @@ def test_every_command_answers_help_and_json_is_json(command: Command) -> None:
     assert plan["runs"] == 4
 
 
-def test_an_old_measurement_version_is_never_silent(command: Command) -> None:
+def test_an_old_measurement_version_is_never_silent(done: Command) -> None:
     """Records of a version that the sweep's ids no longer name: launch counts them, says what changed, and wants
     --remeasure.
     """
-    command.run("launch", "tiny.yaml", "--local", "--limit", "2", check=4)
+    keep_records(done, 2)
     next_one = MEASUREMENT_VERSION + 1
     newer = (
         f"import isosweep.sweep.identity as i; i.MEASUREMENT_VERSIONS[{next_one}] = 'the eigenvalues are signed'; "
@@ -155,7 +155,7 @@ def test_an_old_measurement_version_is_never_silent(command: Command) -> None:
     def launch(*more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", newer, "launch", "tiny.yaml", "--local", "--limit", "1", *more],
-            cwd=command.folder,
+            cwd=done.folder,
             capture_output=True,
             text=True,
             check=False,
@@ -166,4 +166,4 @@ def test_an_old_measurement_version_is_never_silent(command: Command) -> None:
     told = f"2 runs have results of measurement version {MEASUREMENT_VERSION} (since then: the eigenvalues are signed)"
     assert told in refused.stderr
     assert launch("--remeasure").returncode == 4
-    assert len(list(command.folder.glob("isosweep-store/records/*/*.arrow"))) == 3
+    assert len(list(done.folder.glob("isosweep-store/records/*/*.arrow"))) == 3

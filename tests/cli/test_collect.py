@@ -7,7 +7,7 @@ import subprocess
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Command
+from conftest import Command, keep_records
 from faults import FaultUnavailable, small_disk
 
 from isosweep.store.attempts import publish_attempt
@@ -30,15 +30,15 @@ def test_without_any_record(command: Command) -> None:
     assert "failed" in command.json("report", "tables", "--text")["text"]
 
 
-def test_records_that_cannot_be_read_or_moved_are_told_and_left(command: Command) -> None:
+def test_records_that_cannot_be_read_or_moved_are_told_and_left(done: Command) -> None:
     """A folder under a record's name cannot be linked aside; a name that leads nowhere is a record just moved away."""
-    command.run("launch", "tiny.yaml", "--local", "--limit", "2", check=4)
-    odd, gone = sorted(command.folder.glob("isosweep-store/records/*/*.arrow"))
+    keep_records(done, 2)
+    odd, gone = sorted(done.folder.glob("isosweep-store/records/*/*.arrow"))
     odd.unlink()
     odd.mkdir()
     gone.unlink()
     gone.symlink_to("nowhere")
-    collected = command.json("collect", "tiny.yaml", "--out", "tables")
+    collected = done.json("collect", "tiny.yaml", "--out", "tables")
     assert collected["counts"] == {"missing": 4}
     assert list(collected["unread"]) == [str(odd)]
     assert not collected["set_aside"]
@@ -46,12 +46,12 @@ def test_records_that_cannot_be_read_or_moved_are_told_and_left(command: Command
     # of two collectors at once each sets a torn record aside, or finds it gone
     odd.rmdir()
     odd.write_bytes(b"torn")
-    both = [command.start("collect", "tiny.yaml", "--out", "tables") for _ in range(2)]
+    both = [done.start("collect", "tiny.yaml", "--out", "tables") for _ in range(2)]
     for collector in both:
         _, err = collector.communicate(timeout=120)
         assert collector.returncode == 0, err
-    assert len(list(command.folder.glob("isosweep-store/quarantine/*.reason"))) == 1
-    assert not list((command.folder / "tables").glob(".tmp-*"))
+    assert len(list(done.folder.glob("isosweep-store/quarantine/*.reason"))) == 1
+    assert not list((done.folder / "tables").glob(".tmp-*"))
 
 
 def test_tables_are_replaced_all_or_none(command: Command) -> None:

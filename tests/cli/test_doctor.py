@@ -81,10 +81,9 @@ def test_init_writes_what_a_launch_takes_and_nothing_over_it(command: Command) -
     assert planned["profile_values"]["sbatch.time"]["origin"] == "project slurm/mine.toml"
 
 
-def test_gc_removes_what_nobody_needs_and_nothing_else(command: Command) -> None:
-    command.run("launch", "tiny.yaml", "--local", "--workers", "2")
-    command.run("launch", "tiny.yaml", "--local")  # closes the first
-    store = Store(command.folder / "isosweep-store")
+def test_gc_removes_what_nobody_needs_and_nothing_else(done: Command) -> None:
+    done.run("launch", "tiny.yaml", "--local")  # closes the first
+    store = Store(done.folder / "isosweep-store")
     (launch,) = list_launches(store)
     run = launch.tasks[0][0]
     old, young = store.records / ".tmp-old", store.records / ".tmp-young"
@@ -95,20 +94,20 @@ def test_gc_removes_what_nobody_needs_and_nothing_else(command: Command) -> None
         store.checkpoints_of(one).mkdir(parents=True)
         (store.checkpoints_of(one) / "7").write_bytes(b"x" * 100)
     before = {p for p in store.root.rglob("*") if p.is_file()}
-    planned = command.json("gc", "--dry-run")
+    planned = done.json("gc", "--dry-run")
     assert {p for p in store.root.rglob("*") if p.is_file()} == before
     kinds = {kind: found["entries"] for kind, found in planned["kinds"].items()}
     assert kinds == {"temporaries": 1, "checkpoints": 1, "claims": 1, "logs": 0, "superseded": 0}
-    command.run("gc", "--only", "temporaries,checkpoints")
+    done.run("gc", "--only", "temporaries,checkpoints")
     assert not old.exists()
     assert young.exists()
     assert not store.checkpoints_of(run).exists()
     assert store.checkpoints_of("f" * 20).exists()
-    assert command.json("gc", "--older-than", "0")["kinds"]["logs"]["entries"] == 1
+    assert done.json("gc", "--older-than", "0")["kinds"]["logs"]["entries"] == 1
     assert not (store.tasks / launch.token).exists()
     assert look(store).states(r for t in launch.tasks for r in t).keys()
-    assert command.json("status", "tiny.yaml")["counts"] == {"done": 4}
-    assert "expected some of" in command.run("gc", "--only", "records", check=2).stderr
+    assert done.json("status", "tiny.yaml")["counts"] == {"done": 4}
+    assert "expected some of" in done.run("gc", "--only", "records", check=2).stderr
 
 
 def test_gc_leaves_a_launch_that_is_open_alone(command: Command) -> None:

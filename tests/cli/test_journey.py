@@ -9,6 +9,8 @@ from conftest import Command
 
 
 def test_from_a_sweep_file_to_a_page(command: Command) -> None:
+    """Every step a process of its own, as in a shell."""
+    command.own_process = True
     launched = command.run("launch", "tiny.yaml", "--local")
     assert "4 of 4 runs" in launched.stderr
     assert launched.stdout == ""  # messages and progress are on standard error
@@ -62,11 +64,10 @@ def test_a_run_id_may_be_shortened_but_not_made_ambiguous(command: Command) -> N
     assert "give more digits" in command.run("show", crowded, check=2).stderr
 
 
-def test_collecting_again_gives_the_same_bytes(command: Command) -> None:
-    command.run("launch", "tiny.yaml", "--local")
-    command.run("collect", "tiny.yaml", "--out", "tables")
-    before = {p.name: p.read_bytes() for p in (command.folder / "tables").iterdir()}
-    command.run("collect", "tiny.yaml", "--out", "tables")
-    after = {p.name: p.read_bytes() for p in (command.folder / "tables").iterdir()}
+def test_collecting_again_gives_the_same_bytes(done: Command) -> None:
+    done.run("collect", "tiny.yaml", "--out", "tables")
+    before = {p.name: p.read_bytes() for p in (done.folder / "tables").iterdir()}
+    done.run("collect", "tiny.yaml", "--out", "tables")
+    after = {p.name: p.read_bytes() for p in (done.folder / "tables").iterdir()}
     assert after == before  # collected again, the same bytes
     assert json.loads(before["sweep.json"])["name"] == "tiny"

@@ -97,7 +97,7 @@ class Backend:
         }
 
 
-@pytest.fixture(params=["local", pytest.param("slurm", marks=pytest.mark.slurm)])
+@pytest.fixture(params=["local", pytest.param("slurm", marks=[pytest.mark.slurm, pytest.mark.whole])])
 def backend(request: pytest.FixtureRequest, command: Command) -> Iterator[Backend]:
     """The pool here, then the private Slurm."""
     command.write("profile.toml", PROFILE)

@@ -88,6 +88,7 @@ def test_a_launcher_killed_outright_takes_its_workers_along_and_frees_its_runs(h
     assert len(records(held)) == 3
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_launchers_killed_at_random_instants_never_lose_or_double_a_run(command: Command, seed: int) -> None:
     draw = random.Random(seed)
@@ -120,6 +121,7 @@ def test_a_signal_while_children_start_is_no_failure_of_a_run(command: Command, 
     assert not picture.attempts
 
 
+@pytest.mark.whole
 def test_a_store_that_fills_up_stops_the_pool_and_the_next_launch_goes_on(held: Command) -> None:
     try:
         with faults.small_disk(held.folder / "disk", "16m") as disk:

@@ -30,7 +30,7 @@ from isosweep.store.store import Store
 
 from .conftest import PROFILE
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.whole]
 fault = pytest.mark.fault
 
 MODULE = """\

@@ -32,6 +32,7 @@ def digests(folder: Path) -> list[str]:
     return [str(read_record(path).column("digest")[0].as_py()) for path in paths]
 
 
+@pytest.mark.whole
 def test_an_interrupted_pool_keeps_what_was_trained(command: Command) -> None:
     command.write("pauses.yaml", SPEC.replace("EPOCHS", "400"))
     pool = command.start("launch", "pauses.yaml", "--local", "--workers", "1")

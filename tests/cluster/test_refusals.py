@@ -71,6 +71,7 @@ def test_no_srun(on_slurm: Command, slurm: PrivateSlurm, tmp_path: Path) -> None
     assert "srun is not" in refused(on_slurm, "--profile", "profile.toml", PATH=str(few))
 
 
+@pytest.mark.whole
 def test_a_limit_that_is_reached_half_way(on_slurm: Command, slurm: PrivateSlurm) -> None:
     """The second array is refused: the first runs, the rest is free at once, and the next launch carries on."""
     script = """\
@@ -87,6 +88,7 @@ exec "$REAL" "$@"
     assert again["states"] == {"done": 4}
 
 
+@pytest.mark.whole
 def test_python_missing_on_the_node(on_slurm: Command) -> None:
     on_slurm.write("profile.toml", 'python = "/nowhere/python3"\n' + PROFILE)
     said = refused(on_slurm, "--profile", "profile.toml", "--wait")
@@ -94,6 +96,7 @@ def test_python_missing_on_the_node(on_slurm: Command) -> None:
     assert "/nowhere/python3" in said
 
 
+@pytest.mark.whole
 def test_a_store_that_nodes_do_not_share(command: Command) -> None:
     place = command.folder / "mine alone"
     place.mkdir()
@@ -108,6 +111,7 @@ def test_a_store_that_nodes_do_not_share(command: Command) -> None:
         assert "does not see the store" in bad["remedy"]
 
 
+@pytest.mark.whole
 def test_jobs_of_a_hidden_partition_are_seen(command: Command) -> None:
     """Whose jobs squeue leaves out unless it is told not to: their tasks would look dead."""
     with PrivateSlurm(nodes=1) as cluster:

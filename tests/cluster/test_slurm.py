@@ -74,6 +74,7 @@ def test_arrays_are_split_at_the_clusters_limit(on_slurm: Command) -> None:
     assert len({e.owner["job"] for e in entries.values()}) == 4
 
 
+@pytest.mark.whole
 def test_cancel_ends_the_jobs_and_its_runs_are_taken_again_only_by_name(on_slurm: Command, slurm: PrivateSlurm) -> None:
     on_slurm.run("launch", "sleeper.yaml", "--profile", "profile.toml", "--runs-per-task", "1")
     until(lambda: counts(on_slurm, "sleeper.yaml").get("running") == 2)
@@ -92,6 +93,7 @@ def test_cancel_ends_the_jobs_and_its_runs_are_taken_again_only_by_name(on_slurm
     )
 
 
+@pytest.mark.whole
 def test_jobs_ended_behind_our_back_are_named_by_what_slurm_says(on_slurm: Command, slurm: PrivateSlurm) -> None:
     """scancel without isosweep: no accounting is needed, and nobody waits for the grace period."""
     job = on_slurm.json("launch", "sleeper.yaml", "--profile", "profile.toml", "--runs-per-task", "1")["jobs"][0]
@@ -107,6 +109,7 @@ def test_jobs_ended_behind_our_back_are_named_by_what_slurm_says(on_slurm: Comma
     on_slurm.run("cancel", "sleeper.yaml")
 
 
+@pytest.mark.whole
 def test_tasks_that_were_never_submitted_are_lost_after_the_grace_and_only_then(on_slurm: Command) -> None:
     place = store(on_slurm).create()
     runs = load(on_slurm.folder / "sleeper.yaml").runs()
@@ -121,6 +124,7 @@ def test_tasks_that_were_never_submitted_are_lost_after_the_grace_and_only_then(
     on_slurm.run("cancel", "sleeper.yaml")
 
 
+@pytest.mark.whole
 def test_a_silent_controller_is_no_evidence(command: Command) -> None:
     """Status answers from the store and says that Slurm does not; a launch frees nothing and exits with 5."""
     with PrivateSlurm(nodes=1, settings={"MessageTimeout": "2"}) as cluster:
@@ -145,6 +149,7 @@ def test_a_silent_controller_is_no_evidence(command: Command) -> None:
         ] == ["claim"]
 
 
+@pytest.mark.whole
 def test_a_surrounding_job_does_not_leak_into_the_submission(on_slurm: Command) -> None:
     """SLURM_* of a job that launches from within would set limits and CPU bindings of what it submits; a user's own
     SBATCH_* would win over the script, and SQUEUE_* hide living jobs, whose tasks would look dead.

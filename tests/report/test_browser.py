@@ -85,6 +85,7 @@ def compared_page(quickstart: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     return comparison_page(compare(quickstart, load_tables(other)))
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("made", ["trained_page", "compared_page"])
 @pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.slow)])
 def test_pages_of_training_and_of_two_sweeps(
@@ -111,7 +112,7 @@ def _names(tab: Any) -> list[str]:
     return tab.eval_on_selector_all("figure[data-figure]", "all => all.map(f => f.dataset.figure)")
 
 
-@pytest.mark.parametrize("width", [375, 768, 1600])
+@pytest.mark.parametrize("width", [375, *(pytest.param(width, marks=pytest.mark.whole) for width in (768, 1600))])
 def test_every_figure_has_marks_and_fits_the_screen(
     shown: Open, quickstart_page: str, tmp_path: Path, width: int
 ) -> None:
@@ -123,6 +124,7 @@ def test_every_figure_has_marks_and_fits_the_screen(
         assert tab.locator(f"#drawing-{name}").evaluate("e => e.scrollWidth <= e.clientWidth + 1"), name
 
 
+@pytest.mark.whole
 def test_a_click_on_a_cell_changes_the_spectra_everywhere(shown: Open, quickstart_page: str, tmp_path: Path) -> None:
     tab = shown(quickstart_page, tmp_path)
     data = "isosweep.views.chosen_network.data('network_fisher')"
@@ -148,6 +150,7 @@ def test_the_keyboard_alone_chooses_a_network(shown: Open, quickstart_page: str,
     assert tab.evaluate("document.activeElement.id") == "drawing-chosen_network"
 
 
+@pytest.mark.whole
 def test_hovering_shows_seeds_and_spread(shown: Open, quickstart_page: str, tmp_path: Path) -> None:
     tab = shown(quickstart_page, tmp_path)
     tab.locator("#drawing-fisher_lambda_max svg .mark-rect path[aria-label*='relu, gaussian, 4, 0.8']").first.hover(
@@ -160,6 +163,7 @@ def test_hovering_shows_seeds_and_spread(shown: Open, quickstart_page: str, tmp_
     assert " to " in told
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("width", [375, pytest.param(1280, marks=pytest.mark.slow)])
 def test_accessibility(shown: Open, quickstart_page: str, tmp_path: Path, width: int) -> None:
     import axe_playwright_python
@@ -170,6 +174,7 @@ def test_accessibility(shown: Open, quickstart_page: str, tmp_path: Path, width:
     assert [(v["id"], v["nodes"][0]["html"][:200]) for v in violations] == []
 
 
+@pytest.mark.whole
 def test_the_spectra_drawn_are_the_tables(shown: Open, quickstart: Any, quickstart_page: str, tmp_path: Path) -> None:
     tab = shown(quickstart_page, tmp_path)
     label = "tanh, orthogonal, depth 16, gain 1.2"
@@ -185,6 +190,7 @@ def test_the_spectra_drawn_are_the_tables(shown: Open, quickstart: Any, quicksta
         assert first == pytest.approx(math.log10(value), abs=5e-5)
 
 
+@pytest.mark.whole
 def test_saving_gives_an_image(shown: Open, quickstart_page: str, tmp_path: Path) -> None:
     tab = shown(quickstart_page, tmp_path)
     with tab.expect_download() as download:
@@ -193,6 +199,7 @@ def test_saving_gives_an_image(shown: Open, quickstart_page: str, tmp_path: Path
     assert "<svg" in Path(download.value.path()).read_text(encoding="utf-8")
 
 
+@pytest.mark.whole
 def test_printing_hides_the_controls(shown: Open, quickstart_page: str, tmp_path: Path) -> None:
     tab = shown(quickstart_page, tmp_path)
     tab.emulate_media(media="print")
@@ -201,6 +208,7 @@ def test_printing_hides_the_controls(shown: Open, quickstart_page: str, tmp_path
     assert tab.locator("#drawing-fisher_lambda_max svg").is_visible()
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("make", DRAWN, ids=lambda made: made.__name__)
 def test_odd_tables_draw_or_say_why_not(shown: Open, tmp_path: Path, make: Callable[[Path], Path]) -> None:
     tab = shown(page(load_tables(make(tmp_path / "tables"))), tmp_path)

@@ -66,6 +66,7 @@ def test_an_archive_tells_all_and_has_the_same_bytes_again(swept: Command) -> No
     assert shown["recorded_runs"] == 2
 
 
+@pytest.mark.whole
 def test_it_is_verified_and_drawn_with_the_store_gone(archived: Path, tmp_path: Path) -> None:
     here = Command(tmp_path)
     shutil.copy(archived / "own.zip", tmp_path)
@@ -78,6 +79,7 @@ def test_it_is_verified_and_drawn_with_the_store_gone(archived: Path, tmp_path: 
     assert "no run that has a record" in here.run("verify", "own.zip", "0" * 20, check=2).stderr
 
 
+@pytest.mark.whole
 def test_its_own_code_verifies_it_without_isosweep_installed(archived: Path, tmp_path: Path) -> None:
     """As its README says: unpacked, on the Python path, in a folder that knows nothing of isosweep."""
     with zipfile.ZipFile(archived / "own.zip") as file:
@@ -189,6 +191,7 @@ def test_an_archive_needs_records_that_can_be_used(swept: Command) -> None:
     assert "is a folder" in swept.run("archive", "tiny.yaml", "--out", ".", check=2).stderr
 
 
+@pytest.mark.whole
 def test_a_users_weights_go_with_the_archive(swept: Command, tmp_path_factory: pytest.TempPathFactory) -> None:
     run = min(r for r in records(swept.folder) if r in swept.json("status", "tiny.yaml")["states"])
     swept.run("export", run, "--out", "exported")

@@ -40,6 +40,7 @@ def test_an_order_changes_the_shuffles_and_no_id_of_a_sweep(tmp_path: Path) -> N
                 assert np.array_equal(dict(other.arrays())[name], values, equal_nan=True), name
 
 
+@pytest.mark.whole
 def test_the_spread_is_stated_and_kept(command: Command) -> None:
     command.write("trained.yaml", TRAINED)
     command.run("launch", "trained.yaml", "--local")

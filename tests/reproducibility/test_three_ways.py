@@ -16,7 +16,7 @@ from isosweep.store.claims import entries_of_launch
 from isosweep.store.launches import list_launches
 from isosweep.store.store import Store
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.whole]
 
 # The network waits for the word to go on, once: so long a preemption meets it.
 NETWORK = """\

@@ -132,6 +132,7 @@ cpus-per-task = 1
 """
 
 
+@pytest.mark.whole
 @pytest.mark.slurm
 def test_on_a_cluster_trials_are_jobs_and_find_what_is_found_here(tune: Command, slurm: PrivateSlurm) -> None:
     tune.write("profile.toml", PROFILE)
