@@ -49,7 +49,7 @@ class Command:
         return [sys.executable, "-m", "isosweep.cli", *map(str, words)]
 
     def run(
-        self, *words: object, check: int | None = 0, timeout: float = 240, **environment: str
+        self, *words: object, check: int | None = 0, timeout: float = 600, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Carry a command out, within this process if it is short; `check`: the exit code that it must have."""
         said = [str(word) for word in words]

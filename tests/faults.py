@@ -78,7 +78,7 @@ def _mount(*words: str) -> None:
         raise FaultUnavailable(f"mount {' '.join(words)}: {done.stderr.strip()}")
 
 
-def wait_until(condition: Callable[[], object], timeout: float = 30.0, pause: float = 0.01) -> None:
+def wait_until(condition: Callable[[], object], timeout: float = 120.0, pause: float = 0.01) -> None:
     """Return as soon as it is true; TimeoutError after `timeout` seconds."""
     end = time.monotonic() + timeout
     while not condition():
@@ -94,7 +94,7 @@ def run_and_kill(
     number: int = signal.SIGKILL,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    timeout: float = 60.0,
+    timeout: float = 240.0,
 ) -> tuple[bool, str]:
     """Run a command in a session of its own and signal all of that session's group as soon as `when()` is true.
 

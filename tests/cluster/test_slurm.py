@@ -45,7 +45,7 @@ def on_slurm(command: Command, slurm: PrivateSlurm) -> Command:
     return command
 
 
-def until(condition: Callable[[], object], timeout: float = 90.0) -> None:
+def until(condition: Callable[[], object], timeout: float = 240.0) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "timed out"

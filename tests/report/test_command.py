@@ -38,7 +38,7 @@ def _on_a_terminal(command: Any, *words: object) -> tuple[int, str]:
             break
         seen += part
     os.close(ours)
-    return process.wait(timeout=60), seen.decode()
+    return process.wait(timeout=240), seen.decode()
 
 
 def test_progress_is_drawn_on_a_terminal_and_nowhere_else(command: Any, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_an_edit_while_jobs_queue_changes_nothing(own: Command) -> None:
     """A syntax error is put into the user's modules as soon as the launch is published."""
     pool = own.start("launch", "own.yaml", "--local")
     store = own.folder / "isosweep-store"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not list(store.glob("launches/*.jsonl")):
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -46,7 +46,7 @@ cpus-per-task = 1
 """
 
 
-def until(condition: Callable[[], object], timeout: float = 120.0) -> None:
+def until(condition: Callable[[], object], timeout: float = 240.0) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "timed out"

@@ -32,7 +32,7 @@ def test_of_many_processes_one_wins_each_name(tmp_path: Path) -> None:
         process.start()
     wins, ended = [], 0
     while ended < 4:
-        item = won.get(timeout=60)
+        item = won.get(timeout=240)
         ended += item is None
         wins += [item] if item else []
     for process in processes:

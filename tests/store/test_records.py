@@ -205,7 +205,7 @@ def test_many_launchers_may_make_one_store_at_once(tmp_path: Path) -> None:
         makers = [context.Process(target=_create, args=(tmp_path / f"{number}", gate, said)) for _ in range(6)]
         for maker in makers:
             maker.start()
-        assert [said.get(timeout=30) for _ in makers] == [""] * 6
+        assert [said.get(timeout=240) for _ in makers] == [""] * 6
         for maker in makers:
             maker.join()
 

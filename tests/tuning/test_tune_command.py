@@ -60,7 +60,7 @@ def test_a_search_that_is_killed_goes_on_and_finds_the_same(tune: Command, tmp_p
     arguments = ("tune", "searched.yaml", "--local", "--workers", "1", "--json")
     disturbed = tune.start(*arguments)
     store = Store(tune.folder / "isosweep-store")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while len(list_records(store)) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
     disturbed.send_signal(signal.SIGKILL)
