@@ -50,22 +50,24 @@ def _up(root: Path, arguments: dict[str, Any]) -> int:
     return 0
 
 
-def _down(root: Path) -> int:
+def _found(root: Path) -> PrivateSlurm | None:
+    """The cluster that lives there; None, and a word about it, if there is none."""
     try:
-        cluster = PrivateSlurm.attach(root)
+        return PrivateSlurm.attach(root)
     except FileNotFoundError:
         print(f"No private Slurm in {root}.", file=sys.stderr)
-        return 0
-    cluster.stop()
-    print(f"The private Slurm in {root} is stopped and its files removed.", file=sys.stderr)
+        return None
+
+
+def _down(root: Path) -> int:
+    if (cluster := _found(root)) is not None:
+        cluster.stop()
+        print(f"The private Slurm in {root} is stopped and its files removed.", file=sys.stderr)
     return 0
 
 
 def _status(root: Path) -> int:
-    try:
-        cluster = PrivateSlurm.attach(root)
-    except FileNotFoundError:
-        print(f"No private Slurm in {root}.", file=sys.stderr)
+    if (cluster := _found(root)) is None:
         return 1
     _print_exports(cluster)
     for name in ("munged", "slurmctld", *cluster.nodes):

@@ -17,19 +17,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from slurm_configuration import CLUSTER_NAME, GPU_FILES, gres_conf, slurm_conf
+from slurm_configuration import GPU_FILES, gres_conf, slurm_conf
+from slurm_jobs import processes_of_jobs, steps_of
 from slurm_processes import (
     PortClashError,
     Process,
     descendants,
-    environment_of,
     free_ports,
     listening,
-    pids,
     search_path,
     until,
     which,
-    with_open,
 )
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo", "scontrol", "scancel")
@@ -243,40 +241,12 @@ class SlurmDaemons:
         return self.daemons[name]
 
     def steps(self, node: str | None = None) -> list[Process]:
-        """The slurmstepd processes of a node (of all by default): those that listen on a socket in its spool."""
-        spools = [f"{self.folder}/spool/{name}/" for name in ([node] if node else self.nodes)]
-        inodes = set()
-        for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
-            words = line.split(maxsplit=7)
-            if len(words) == 8 and words[3] == "00010000" and any(words[7].startswith(spool) for spool in spools):
-                inodes.add(f"socket:[{words[6]}]")
-        return with_open(inodes) if inodes else []
+        """The slurmstepd processes of a node (of all by default)."""
+        return steps_of(self.folder, [node] if node else self.nodes)
 
     def job_processes(self, node: str | None = None, job: str | None = None) -> list[Process]:
-        """The living processes of jobs (not slurmstepd): by descent from a step, or by environment where they left it.
-
-        job: the SLURM_JOB_ID of one job, or `ARRAY_TASK` for an element of an array.
-        """
-        below = {process.pid for process in descendants({step.pid for step in self.steps(node)})}
-        found = []
-        for pid in pids():
-            if pid == os.getpid():
-                continue
-            variables = environment_of(pid)
-            ours = (
-                variables.get("SLURM_CONF") == str(self.conf)
-                and variables.get("SLURM_CLUSTER_NAME") == CLUSTER_NAME
-                and variables.get("SLURMD_NODENAME") in ([node] if node else self.nodes)
-            )
-            if job is not None:
-                element = f"{variables.get('SLURM_ARRAY_JOB_ID')}_{variables.get('SLURM_ARRAY_TASK_ID')}"
-                ours = ours and job in (variables.get("SLURM_JOB_ID"), element)
-            elif pid in below:
-                ours = True
-            process = Process.of(pid) if ours else None
-            if process is not None:
-                found.append(process)
-        return found
+        """The living processes of jobs, of a node (of all by default); see `slurm_jobs.processes_of_jobs`."""
+        return processes_of_jobs(self.folder, [node] if node else self.nodes, job)
 
     # ---------------------------------------------------------------- within
 

@@ -10,12 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_records import publish_made
 
-from isosweep.measurement.measurement import FisherBlock, JacobianSample, LayerActivity, Measurement
 from isosweep.store.attempts import publish_attempt
-from isosweep.store.records import encode_record, publish_record, record_path
+from isosweep.store.records import record_path
 from isosweep.store.store import Store
-from isosweep.sweep.identity import MEASUREMENT_VERSION
 from isosweep.sweep.settings import Run
 from isosweep.sweep.sweep import Sweep, load
 from isosweep.tables import collect as module
@@ -46,15 +45,7 @@ def store(tmp_path: Path) -> Store:
 def record(store: Store, run: Run, shift: float = 0.0) -> None:
     """A sound record whose numbers follow from the run's id."""
     draw = np.random.default_rng(int(run.id[:8], 16))
-    values = np.sort(draw.random(4))[::-1] + shift
-    measured = Measurement(
-        (FisherBlock(0, "all", values.copy(), float(values[0]), float(values.sum()), 4, 1e-12),),
-        tuple(JacobianSample(0, i, values[:2].copy(), np.log(values[:2])) for i in range(2)),
-        tuple(LayerActivity(0, i, f"layer{i}", 1.0, 0.5) for i in (1, 2)),
-        {"input_mean_square": 1.0, "input_correlation": 0.0},
-    )
-    about = {"seconds": 0.1, "started_at": 1.0, "device": "cpu", "environment_class": "abc", "task": "none"}
-    assert publish_record(store, run.id, "done", encode_record(run, measured, "done", MEASUREMENT_VERSION, about))
+    publish_made(store, run, np.sort(draw.random(4))[::-1] + shift, singular=2)
 
 
 def tables(folder: Path) -> dict[str, pa.Table]:

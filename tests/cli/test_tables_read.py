@@ -15,11 +15,9 @@ import polars as pl
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from made_records import publish_made
 
-from isosweep.measurement.measurement import FisherBlock, JacobianSample, LayerActivity, Measurement
-from isosweep.store.records import encode_record, publish_record
 from isosweep.store.store import Store
-from isosweep.sweep.identity import MEASUREMENT_VERSION
 from isosweep.sweep.sweep import Sweep, load
 from isosweep.tables import collect as module
 from isosweep.tables import parquet
@@ -44,15 +42,7 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, Path]:
     sweep, store = load(folder / "read.yaml"), Store(folder / "store").create()
     draw = np.random.default_rng(0)
     for run in sweep.runs():
-        values = np.sort(draw.random(40))[::-1].copy()
-        measured = Measurement(
-            (FisherBlock(0, "all", values, float(values[0]), float(values.sum()), 40, 1e-12),),
-            tuple(JacobianSample(0, i, values[:4], np.log(values[:4])) for i in range(2)),
-            tuple(LayerActivity(0, i, f"layer{i}", 1.0, 0.5) for i in (1, 2)),
-            {"input_mean_square": 1.0, "input_correlation": 0.0},
-        )
-        about = {"seconds": 0.1, "started_at": 1.0, "device": "cpu", "environment_class": "abc", "task": "none"}
-        assert publish_record(store, run.id, "done", encode_record(run, measured, "done", MEASUREMENT_VERSION, about))
+        publish_made(store, run, np.sort(draw.random(40))[::-1], singular=4)
     with pytest.MonkeyPatch.context() as small:
         small.setattr(module, "_BUCKET_RUNS", len(sweep.runs()) // GROUPS)
         small.setattr(parquet, "_GROUP_ROWS", len(sweep.runs()) // GROUPS)

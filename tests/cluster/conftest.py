@@ -11,7 +11,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from conftest import Command
+from private_slurm import PrivateSlurm
 
+from .faulty import PROFILE, Faulty, undisturbed_digests
 from .reliability import write_page
 
 _ENDED: dict[str, list[str]] = {}
@@ -36,13 +38,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "row of docs/reliability.md",
     )
 
-
-PROFILE = """\
-device = "cpu"
-[sbatch]
-time = "00:10:00"
-cpus-per-task = 1
-"""
 
 # A network of the user's own that can be told to fail, or to kill its process.
 TROUBLE = """\
@@ -109,3 +104,17 @@ def backend(request: pytest.FixtureRequest, command: Command) -> Iterator[Backen
         cluster = request.getfixturevalue("slurm")
         command.environment |= {"SLURM_CONF": str(cluster.conf), "PATH": cluster.env()["PATH"]}
         yield Backend("slurm", command, ("--profile", "profile.toml", "--wait", "--runs-per-task", "2"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Run id → digest of the faulty sweep that nothing has happened to."""
+    return undisturbed_digests(tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture
+def faulty(command: Command, slurm: PrivateSlurm, undisturbed: dict[str, str]) -> Iterator[Faulty]:
+    made = Faulty(command, slurm, undisturbed)
+    yield made
+    made.go()
+    command.run("cancel", "faulty.yaml", *made.words, check=None)

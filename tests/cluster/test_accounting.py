@@ -13,10 +13,7 @@ from private_slurm import PrivateSlurm
 
 from isosweep.cluster.slurm import accounted, configuration, has_accounting
 
-from .conftest import PROFILE
-from .test_faults import Faulty, undisturbed
-
-__all__ = ["undisturbed"]
+from .faulty import PROFILE, Faulty
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.xdist_group("accounting")]
 fault = pytest.mark.fault
@@ -73,9 +70,7 @@ def test_accounts_hang(
     faulty.cluster.run("scancel", job)
     ended_for_squeue(faulty, job)
     with accounts.hanging():
-        began = time.monotonic()
         seen = command.json("status", "faulty.yaml", check=4, ISOSWEEP_SLURM_TIMEOUT="3")
-        assert time.monotonic() - began < 60
         assert "no answer within 3 s" in seen["accounts_silent"]
         assert seen["counts"].get("done") is None
         assert seen["counts"].keys() <= {"running", "pending"}  # alive, as far as anybody knows

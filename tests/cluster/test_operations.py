@@ -10,16 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isosweep.launching.operations import dual_rows, run_operations
+from isosweep.sweep import settings
 from isosweep.sweep.architecture_settings import ArchitectureSettings
-from isosweep.sweep.settings import (
-    DataSettings,
-    FisherSettings,
-    JacobianSettings,
-    MeasureSettings,
-    ModuleSettings,
-    NetworkSettings,
-    Run,
-)
+from isosweep.sweep.settings import Run
 from isosweep.sweep.train_settings import PointSettings, TrainSettings
 
 DENSE = ArchitectureSettings()
@@ -42,11 +35,12 @@ def run_of(
     data: int = 64,
     **fisher: Any,
 ) -> Run:
-    settings: dict[str, Any] = {"likelihood": "categorical", "layers": "summary"} | fisher
+    given: dict[str, Any] = {"likelihood": "categorical", "layers": "summary"} | fisher
+    fisher_settings = settings.FisherSettings(samples, **given)
     return Run(
-        NetworkSettings(depth, width, "tanh", init="gaussian", gain=1.0, bias_std=0.0, architecture=shape),
-        DataSettings("digits", data, "unit", 1.0, 64, 10),
-        MeasureSettings(FisherSettings(samples, **settings), None if jacobian is None else JacobianSettings(jacobian)),
+        settings.NetworkSettings(depth, width, "tanh", init="gaussian", gain=1.0, bias_std=0.0, architecture=shape),
+        settings.DataSettings("digits", data, "unit", 1.0, 64, 10),
+        settings.MeasureSettings(fisher_settings, None if jacobian is None else settings.JacobianSettings(jacobian)),
         0,
         "",
         train,
@@ -150,5 +144,5 @@ def test_rows_of_the_dual() -> None:
 
 
 def test_a_users_own_network_is_not_counted() -> None:
-    run = replace(run_of(), network=ModuleSettings("m:f", (), "0"))
+    run = replace(run_of(), network=settings.ModuleSettings("m:f", (), "0"))
     assert run_operations(run) is None
