@@ -26,7 +26,7 @@ demo: install
 
 # Three processes share the tests, since many wait; each that needs a Slurm starts its own. Here are the laws of every
 # room and one life of each kind; test-whole has the other lives: jobs, faults, pages in a browser, archives.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n 3
 test: install
 	$(PYTEST) -m "not slow and not whole" $(PYTEST_FLAGS)
 

@@ -1,6 +1,6 @@
 """The table of docs/reliability.md, out of the marks of the fault tests and how they ended.
 
-    ISOSWEEP_WRITE_RELIABILITY=docs/reliability.md python -m pytest -m slurm -n 2 --dist loadgroup \\
+    ISOSWEEP_WRITE_RELIABILITY=docs/reliability.md python -m pytest -m slurm -n 2 \\
         tests/cluster/test_{faults,accounting}.py
 
 writes it, with the commit that was tested: one run, all of them. A test holds the committed page to the fault tests

@@ -15,7 +15,7 @@ from isosweep.cluster.slurm import accounted, configuration, has_accounting
 
 from .faulty import PROFILE, Faulty
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.xdist_group("accounting")]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 fault = pytest.mark.fault
 
 
