@@ -107,12 +107,15 @@ def _hermite(activation: Activation, q: float) -> HermiteSeries:
     return HermiteSeries(a, b, value_tail, slope_tail)
 
 
-def _powers(coefficients: Array, c: Array) -> Array:
-    """Σ p_k c^k; one matrix product for a few correlations, Horner's scheme for many."""
+def _powers(value: Array, slope: Array, c: Array) -> tuple[Array, Array]:
+    """Σ p_k c^k of both; one matrix product for a few correlations, Horner's scheme for many."""
     if c.size <= 64:
-        few: Array = c[..., None] ** np.arange(len(coefficients)) @ coefficients
-        return few
-    return np.asarray(np.polynomial.polynomial.polyval(c, coefficients), float)
+        powers = np.empty((*c.shape, max(len(value), len(slope))))
+        powers[..., 0], powers[..., 1:] = 1.0, c[..., None]
+        np.cumprod(powers, axis=-1, out=powers)
+        return powers[..., : len(value)] @ value, powers[..., : len(slope)] @ slope
+    of = np.polynomial.polynomial.polyval
+    return np.asarray(of(c, value), float), np.asarray(of(c, slope), float)
 
 
 _OCTAVE_NODES = np.cos(np.pi * (np.arange(16) + 0.5) / 16)
@@ -157,7 +160,7 @@ def _equal_powers(activation: Activation, q: float) -> tuple[Array, Array, tuple
 def _by_series(activation: Activation, qu: float, qv: float, c: Array) -> tuple[Array, Array]:
     if qu == qv:
         value_powers, slope_powers, (mass, degree), (slope_mass, slope_degree) = _equal_powers(activation, qu)
-        value, slope = _powers(value_powers, c), _powers(slope_powers, c)
+        value, slope = _powers(value_powers, slope_powers, c)
         if mass > 0:
             value = value + mass * np.abs(c) ** degree
         if slope_mass > 0:
@@ -165,7 +168,7 @@ def _by_series(activation: Activation, qu: float, qv: float, c: Array) -> tuple[
         return value, slope
     u, v = _hermite(activation, qu), _hermite(activation, qv)
     n, m = min(len(u.value), len(v.value)), min(len(u.slope), len(v.slope))
-    return _powers(u.value[:n] * v.value[:n], c), _powers(u.slope[:m] * v.slope[:m], c)
+    return _powers(u.value[:n] * v.value[:n], u.slope[:m] * v.slope[:m], c)
 
 
 def _rectifier(below: float, qu: Array, qv: Array, c: Array) -> tuple[Array, Array]:
@@ -201,14 +204,12 @@ def _piecewise_linear(activation: Activation, qu: Array, qv: Array, c: Array) ->
     weight = end * _ARC_WEIGHTS / 2
     x, cosine = np.sin(t), np.maximum(np.cos(t), 1e-150)
     su, sv = np.sqrt(qu)[..., None], np.sqrt(qv)[..., None]
-    density = np.zeros_like(t)
-    for ki, ji in zip(activation.kinks, activation.slope_jumps, strict=True):
-        for kj, jj in zip(activation.kinks, activation.slope_jumps, strict=True):
-            # The exponent as two squares, which cannot cancel: ((a − b)² + 2(1 − x) a b)/cos², with (1 − x)/cos² = 1/(1
-            # + x).
-            a, b = ki / su, kj / sv
-            exponent = ((a - b) / cosine) ** 2 / 2 + a * b / (1 + x)
-            density += ji * jj * np.exp(-exponent) / (2 * math.pi)
+    # All pairs of kinks, along the last axis. The exponent as two squares, which cannot cancel: ((a − b)² + 2(1 − x) a
+    # b)/cos², with (1 − x)/cos² = 1/(1 + x).
+    kinks, jumps = np.array(activation.kinks), np.array(activation.slope_jumps)
+    a, b = np.repeat(kinks, len(kinks)) / su[..., None], np.tile(kinks, len(kinks)) / sv[..., None]
+    exponent = ((a - b) / cosine[..., None]) ** 2 / 2 + a * b / (1 + x[..., None])
+    density = np.exp(-exponent) @ np.outer(jumps, jumps).ravel() / (2 * math.pi)
 
     def table(f: Callable[[Activation, float], float], q: Array) -> Array:
         levels, back = np.unique(q, return_inverse=True)
@@ -220,6 +221,12 @@ def _piecewise_linear(activation: Activation, qu: Array, qv: Array, c: Array) ->
     value = table(mean_value, qu) * table(mean_value, qv) + root * slope_at_zero * c
     value = value + root * np.sum(weight * density * (c[..., None] - x), axis=-1)
     return value, slope_at_zero + np.sum(weight * density, axis=-1)
+
+
+def _has_series(activation: Activation) -> bool:
+    """Whether pair averages go by Hermite coefficients: there is no closed form."""
+    named = activation.name in ("linear", "relu", "leaky_relu", "erf", "scaled_erf", "sin")
+    return not (named or activation.piecewise_linear)
 
 
 def pair_averages(activation: Activation, qu: ArrayLike, qv: ArrayLike, c: ArrayLike) -> tuple[Array, Array]:
@@ -239,6 +246,10 @@ def pair_averages(activation: Activation, qu: ArrayLike, qv: ArrayLike, c: Array
     """
     if activation.discontinuous:
         raise ValueError(f"{activation.label} is discontinuous: E φ'φ' does not exist as an average")
+    if (
+        isinstance(qu, float) and qu == qv and _has_series(activation) and 0 < qu < math.inf
+    ):  # the many calls of a chain
+        return _by_series(activation, qu, qu, np.minimum(np.maximum(np.asarray(c, float), -1.0), 1.0))
     u, v, k = np.broadcast_arrays(np.asarray(qu, float), np.asarray(qv, float), np.clip(np.asarray(c, float), -1, 1))
     if not (np.all(u > 0) and np.all(v > 0) and np.all(np.isfinite(u)) and np.all(np.isfinite(v))):
         raise ValueError("variances must be finite and above 0")
@@ -292,8 +303,11 @@ def correlation_fixed_point(activation: Activation, q: float, sigma_w: float, si
     if chi <= 1 + 1e-9:
         return 1.0
 
+    next_q = sigma_w**2 * second_moment(activation, q) + sigma_b**2
+
     def excess(c: float) -> float:
-        return float(correlation_map(activation, q, c, sigma_w, sigma_b)) - c
+        value, _ = pair_averages(activation, q, q, c)
+        return float((sigma_w**2 * value + sigma_b**2) / next_q) - c
 
     at_zero = (sigma_w * mean_value(activation, q)) ** 2 + sigma_b**2
     if at_zero <= 1e-15 * q:

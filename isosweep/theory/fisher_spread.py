@@ -30,9 +30,9 @@ Array = NDArray[np.float64]
 
 _SHARED, _SHARED_WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
 _SHARED_WEIGHTS = _SHARED_WEIGHTS / _SHARED_WEIGHTS.sum()
-_OWN = np.linspace(-7.0, 7.0, 281)  # kinks of piecewise linear functions forbid a Gauss rule
-_OWN_WEIGHTS = np.exp(-(_OWN**2) / 2)
-_OWN_WEIGHTS = _OWN_WEIGHTS / _OWN_WEIGHTS.sum()
+_OWN = np.linspace(-7.0, 7.0, 281)  # kinks forbid a Gauss rule
+_REACH, _COARSEST, _FINEST = 7.2, 0.8, 0.05
+_STILL = 1e-6  # halving the step squares the error of an analytic function's sum
 _STEP = 1e-4
 
 
@@ -65,9 +65,7 @@ def _response(activation: Activation, q: float, c: float) -> _Response:
     by_s = (here - np.array([value[1], value[2], slope[2]])) / (s * _STEP)
     value, slope = pair_averages(activation, q * (1 + _STEP), q * (1 + _STEP), [c / (1 + _STEP), 1.0])
     by_q = (np.array([value[1], value[0], slope[0]]) - here) / (q * _STEP)
-    h = math.sqrt(s) * _SHARED[:, None] + math.sqrt(max(q - s, 0.0)) * _OWN
-    phi = activation.phi(h)
-    units = np.stack([phi**2 @ _OWN_WEIGHTS, (phi @ _OWN_WEIGHTS) ** 2, (activation.phi_prime(h) @ _OWN_WEIGHTS) ** 2])
+    units = _units(activation, math.sqrt(s), math.sqrt(max(q - s, 0.0)))
     means = units @ _SHARED_WEIGHTS
     centred = units - means[:, None]
     weighted = centred * _SHARED_WEIGHTS
@@ -78,6 +76,28 @@ def _response(activation: Activation, q: float, c: float) -> _Response:
         tuple((weighted @ (_SHARED**2 - 1)).tolist()),
         float((units[2] ** 2) @ _SHARED_WEIGHTS / means[2] ** 2),
     )
+
+
+def _units(activation: Activation, shared: float, own: float) -> Array:
+    """(3, 40) E φ², (E φ)² and (E φ')² over what is a unit's own, at each value of what its inputs share."""
+    sums: Array = np.zeros((3, len(_SHARED)))
+    found: Array = np.full((3, len(_SHARED)), math.inf)
+    total, step, at = 0.0, _COARSEST, np.arange(-_REACH, _REACH + _COARSEST / 2, _COARSEST)
+    if activation.kinks:
+        step, at = _FINEST, _OWN
+    while True:
+        weights = np.exp(-(at**2) / 2)
+        h = shared * _SHARED[:, None] + own * at
+        phi = activation.phi(h)
+        sums = sums + np.stack([phi**2 @ weights, phi @ weights, activation.phi_prime(h) @ weights])
+        total += float(weights.sum())
+        before, found = found, sums / total
+        if step <= _FINEST or np.all(np.abs(found - before).max(1) <= _STILL * np.abs(found).max(1)):
+            break
+        at = np.arange(-_REACH + step / 2, _REACH, step)
+        step /= 2
+    found[1:] **= 2
+    return found
 
 
 _ALIKE = 1e-3  # inputs of a correlation nearer to 1 than this are taken to be as far from it

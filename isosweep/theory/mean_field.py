@@ -15,7 +15,7 @@ from typing import Literal
 
 from isosweep.theory.activations import Activation
 from isosweep.theory.averages import NotSquareIntegrableError, second_moment, second_moment_slope, slope_moment
-from isosweep.theory.roots import bracketed_root
+from isosweep.theory.roots import bracketed_minimum, bracketed_root
 
 __all__ = [
     "FixedPoint",
@@ -217,12 +217,9 @@ def _touching(
         def height(q: float, sign: float = math.copysign(1.0, e1)) -> float:
             return sign * ((a * second_moment(activation, q) + b) / q - 1)
 
-        low, high = math.log(q0), math.log(q2)
-        for _ in range(60):  # ternary search: the bottom need only be known well enough to see whether it is below 0
-            left, right = low + (high - low) / 3, high - (high - low) / 3
-            low, high = (low, right) if height(math.exp(left)) < height(math.exp(right)) else (left, high)
-        bottom = (low + high) / 2
-        if height(math.exp(bottom)) >= 0:
+        # the bottom need only be known well enough to see whether it is below 0
+        bottom, least = bracketed_minimum(lambda x: height(math.exp(x)), math.log(q0), math.log(q2))
+        if least >= 0:
             continue
         for start, end in ((math.log(q0), bottom), (bottom, math.log(q2))):
             q = math.exp(bracketed_root(lambda x: height(math.exp(x)), start, end))

@@ -1,11 +1,13 @@
-"""A bracketed root to the last bit, without the import time of scipy.optimize."""
+"""A bracketed root to the last bit, and a minimum, without the import time of scipy.optimize."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
-__all__ = ["bracketed_root"]
+__all__ = ["bracketed_minimum", "bracketed_root"]
+
+_GOLDEN = (3 - math.sqrt(5)) / 2
 
 
 def bracketed_root(
@@ -59,3 +61,41 @@ def bracketed_root(
             t = 0.5
         t = min(1 - limit, max(limit, t))
     return best
+
+
+def bracketed_minimum(f: Callable[[float], float], a: float, b: float, tolerance: float = 1e-9) -> tuple[float, float]:
+    """Where the continuous function `f` is least between `a` and `b`, and its value there; a local minimum.
+
+    Brent's method (Algorithms for Minimization without Derivatives, 1973): the parabola through the three best points
+    where it is trustworthy, golden sections elsewhere. Deterministic. The minimum's place is known to the larger of
+    `tolerance` and the square root of f's rounding, its value to rounding.
+    """
+    x = w = v = a + _GOLDEN * (b - a)
+    fx = fw = fv = f(x)
+    step = before = 0.0
+    for _ in range(100):
+        middle = (a + b) / 2
+        if abs(x - middle) + (b - a) / 2 <= 2 * tolerance:
+            break
+        p = q = 0.0
+        if abs(before) > tolerance:
+            r, q = (x - w) * (fx - fv), (x - v) * (fx - fw)
+            p, q = (x - v) * q - (x - w) * r, 2 * (q - r)
+            p, q = (-p, q) if q > 0 else (p, -q)
+        if abs(p) < abs(q * before / 2) and q * (a - x) < p < q * (b - x):
+            before, step = step, p / q
+        else:
+            before = (b if x < middle else a) - x
+            step = _GOLDEN * before
+        u = x + (step if abs(step) >= tolerance else math.copysign(tolerance, step))
+        fu = f(u)
+        if fu <= fx:
+            a, b = (a, x) if u < x else (x, b)
+            v, fv, w, fw, x, fx = w, fw, x, fx, u, fu
+        else:
+            a, b = (u, b) if u < x else (a, u)
+            if fu <= fw or w == x:
+                v, fv, w, fw = w, fw, u, fu
+            elif fu <= fv or v in (x, w):
+                v, fv = u, fu
+    return x, fx

@@ -161,11 +161,32 @@ def _leading(matrices: Array) -> tuple[Array, Array]:
     return values[:, -1], (vectors[:, None, :, -1] @ basis)[:, 0]
 
 
-def _top(p: Array, pair: float, extra: float) -> Array:
-    """(draws) λ_max of (1/m)[pair Q_iQ_jᵀ] + extra δ_ij Q_iQ_iᵀ, p of shape (draws, m, C).
+@dataclass(frozen=True)
+class _Plane:
+    """(draws) what λ_max takes from the probabilities: see `_plane`."""
 
-    In the span of Q w and of what the diagonal makes of it, w the leading eigenvector of the mean of the H_i: what that
-    leaves out is of second order in extra over λ_max.
+    size: Array
+    own: Array
+    across: Array
+    shared: Array
+    second: Array
+
+    def top(self, pair: float, extra: float) -> Array:
+        """(draws) λ_max of (1/m)[pair Q_iQ_jᵀ] + extra δ_ij Q_iQ_iᵀ."""
+        with np.errstate(all="ignore"):
+            a = pair * self.size + extra * self.own
+            b = extra * self.across
+            d = pair * self.shared + extra * self.second
+            top = (a + d) / 2 + np.sqrt((a - d) ** 2 / 4 + b**2)
+        result: Array = np.where(np.isfinite(top), top, pair * self.size)
+        return result
+
+
+def _plane(p: Array) -> _Plane:
+    """The two-dimensional space in which λ_max is sought, for p of shape (draws, m, C).
+
+    It is the span of Q w and of what the diagonal makes of it, w the leading eigenvector of the mean of the H_i: what
+    that leaves out is of second order in extra over λ_max.
     """
     m = p.shape[1]
     mean = -(p.mT @ p) / m
@@ -184,14 +205,12 @@ def _top(p: Array, pair: float, extra: float) -> Array:
         own = (first * first).sum((1, 2)) / (m * size)  # of Q w, whose squared norm is m times size
         rest = first - own[:, None, None] * w
         second = hessian(rest)
-        norm = np.sqrt((rest * second).sum((1, 2)))
-        a = pair * size + extra * own
-        b = extra * (first * second).sum((1, 2)) / (norm * np.sqrt(m * size))
+        square = (rest * second).sum((1, 2))
+        across = (first * second).sum((1, 2)) / np.sqrt(square * m * size)
         shared = second.sum(1)
-        d = (pair * (shared * shared).sum(1) / m + extra * (second * second).sum((1, 2))) / norm**2
-        top = (a + d) / 2 + np.sqrt((a - d) ** 2 / 4 + b**2)
-    result: Array = np.where(np.isfinite(top), top, pair * size)
-    return result
+        return _Plane(
+            size, own, across, (shared * shared).sum(1) / (m * square), (second * second).sum((1, 2)) / square
+        )
 
 
 @lru_cache(maxsize=64)
@@ -227,6 +246,14 @@ class ExpectedSoftmax:
     spread: float
 
 
+@lru_cache(maxsize=256)
+def _drawn(variance: float, covariance: float, some: int, outputs: int, halves: bool) -> tuple[float, list[_Plane]]:
+    """β_1, and the planes of all samples and, if asked for, of either half: with Karakida's sums and with a run's."""
+    p = drawn_probabilities(variance, covariance, some, outputs)
+    parts = [p, p[:, : some // 2], p[:, some // 2 :]] if halves else [p]
+    return 1 - float(np.mean((p**2).sum(-1))), [_plane(part) for part in parts]
+
+
 @lru_cache(maxsize=16384)
 def expected_softmax(
     own: float, pair: float, variance: float, covariance: float, samples: int, outputs: int
@@ -243,13 +270,11 @@ def expected_softmax(
         samples, outputs: n and C.
     """
     some = min(samples, _SAMPLES if outputs <= _DIMENSIONS else _SAMPLES // 2)
-    p = drawn_probabilities(variance, covariance, some, outputs)
-    tops = _top(p, pair, (own - pair) / samples)
-    if some < samples:
-        half = some // 2
-        halves = (_top(p[:, :half], pair, (own - pair) / samples) + _top(p[:, half:], pair, (own - pair) / samples)) / 2
-        tops = tops + (tops - halves) * (1 - some / samples)
-    return ExpectedSoftmax(1 - float(np.mean((p**2).sum(-1))), float(tops.mean()), float(tops.std(ddof=1)))
+    beta_1, planes = _drawn(variance, covariance, some, outputs, some < samples)
+    tops, *halves = (plane.top(pair, (own - pair) / samples) for plane in planes)
+    if halves:
+        tops = tops + (tops - (halves[0] + halves[1]) / 2) * (1 - some / samples)
+    return ExpectedSoftmax(beta_1, float(tops.mean()), float(tops.std(ddof=1)))
 
 
 @lru_cache(maxsize=4096)
@@ -261,8 +286,7 @@ def softmax_fisher(network: Network) -> SoftmaxFisher:
     """
     n, law = network, karakida(network)
     signal = propagate(n.activation, n.sigma_w, n.sigma_b, n.depth, n.mean_square, n.correlation)
-    scale = law.alpha * n.width
-    found = expected_softmax(
-        scale * law.kappa_1, scale * law.kappa_2, float(signal.q[-1]), float(signal.q_pair[-1]), n.samples, n.outputs
-    )
+    scale, gain, bias = law.alpha * n.width, n.sigma_w**2, n.sigma_b**2
+    variance, covariance = float(gain * signal.x[-1] + bias), float(gain * signal.x_pair[-1] + bias)
+    found = expected_softmax(scale * law.kappa_1, scale * law.kappa_2, variance, covariance, n.samples, n.outputs)
     return SoftmaxFisher(found.beta_1 * law.kappa_1 / n.width, found.lambda_max, found.spread, found.beta_1)
