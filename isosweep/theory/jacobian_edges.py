@@ -137,9 +137,12 @@ def lower_edge(relation: Relation, rank: float) -> HardEdge | None:
     smallest = float(law.nodes.real[law.nodes.real > 0].min()) if law.discrete else law.inf
     narrow = relation.projection or (1 / relation.marchenko if relation.marchenko is not None else 1.0)
     alone = relation.depth == 1
-    if law.discrete and alone and smallest < law.sup and relation.projection is not None and law.zero_mass == 0:
+    orthogonal = relation.gaussian == 0 and relation.marchenko is None
+    if law.discrete and smallest < law.sup and orthogonal and law.zero_mass == 0 and not relation.shares:
         share = float(law.weights.real[law.nodes.real == smallest].sum())
-        if abs(share + relation.projection - 1) < 1e-9:
+        if relation.projection is None and not alone and abs((share - 1) * relation.depth + 1) < 1e-9:
+            return _marginal_edge(relation, smallest)
+        if relation.projection is not None and alone and abs(share + relation.projection - 1) < 1e-9:
             return _marginal_edge(relation, smallest)
     if len(relation.shares) > 1:  # λ is 0 again where M is minus the next share
         smallest = 1 - relation.shares[0] / relation.shares[1]

@@ -165,7 +165,7 @@ class Relation:
             far = np.minimum(np.abs(u.real - np.log(self._end)), u.real - self.floor)
             result: Array = np.maximum(3.0, 0.3 * far)
             for k, law in enumerate(self.laws):
-                result[k] = min(result[k], float(np.abs(1 - np.array(law.turns) / w[k]).min()))
+                result[k] = min(result[k], float(np.abs(1 - law.turning / w[k]).min()))
             return result
         rooms = []
         for law, one in zip(self.laws, w, strict=True):
@@ -173,7 +173,7 @@ class Relation:
             if self.shares:  # and where M is minus a layer's share
                 ends = np.append(ends, 1 - law.sup_mass / np.array(self.shares[1:]))
             gaps = np.abs(1 - ends / one)
-            gaps = gaps[gaps > 0]
+            gaps = gaps[gaps > 1e-12]  # an edge may be an atom itself, to rounding
             rooms.append(min(3.0, float(gaps.min())) if len(gaps) else 3.0)
         return np.array(rooms)
 

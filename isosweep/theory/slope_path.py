@@ -4,6 +4,10 @@
 meets a pole beside its path. Moved to h + iκ(h), κ of the sign of dφ'²/dh, the path has every φ'² in the upper
 half-plane. Its panels are narrow where φ'² turns, and where its logarithm falls fast. It ends where φ' no longer
 changes, and where φ'² falls below 1e-280.
+
+One path serves all variances of an octave, made for the least of them and as long as the largest asks for: φ' and its
+derivatives are evaluated once, and a law at another variance has other weights alone. Octaves are fixed, so that a law
+does not depend on which others were asked for before.
 """
 
 from __future__ import annotations
@@ -29,63 +33,60 @@ _UNIFORM = 20.0  # beyond, cos²h of a Gaussian h has the law of a uniform one t
 _H_PANEL, _H_REACH, _Z_PANEL, _Z_REACH = 0.4, 32.0, 0.5, 8.5
 _FELT = 6.5  # standard deviations, with 1e-10 of the mass beyond
 FLOOR = 1e-280  # of φ'²
+_OCTAVE = 2.0  # the largest variance of those that share a path, over the least
+_LONGEST = _Z_REACH * math.sqrt(_OCTAVE)  # in standard deviations of the least
 _LOG_PANEL = 2.4  # of ln φ'²: some twice the distance from the path to where 1/(w − φ'²) has its pole
 
 
 @dataclass(frozen=True)
 class _Ends:
-    """Where, in z, the path begins and ends, and what lies beyond: the masses below the floor, and (φ'², mass) of tails
-    where φ' no longer changes.
+    """Where, in z, the path begins and ends, and what lies beyond: (φ'², z) of tails where φ' no longer changes, with 0
+    for φ'² below the floor.
     """
 
     first: float
     last: float
-    dead: float
-    tails: tuple[tuple[float, float], ...]
+    beyond: tuple[tuple[float, float], ...]
 
     @property
     def cuts(self) -> tuple[float, ...]:
-        return tuple(z for z in (self.first, self.last) if abs(z) < _Z_REACH)
+        return tuple(z for z in (self.first, self.last) if abs(z) < _LONGEST)
 
 
 def _ends(activation: Activation, q: float) -> _Ends:
-    root, ends, dead, tails = math.sqrt(q), [], 0.0, []
+    root, ends, beyond = math.sqrt(q), [], []
     for side in (-1.0, 1.0):
 
         def square(z: float, side: float = side) -> float:
             return float(activation.phi_prime(np.array([side * root * z]))[0]) ** 2
 
-        far = max(square(_Z_REACH), 0.0)
+        far = max(square(_LONGEST), 0.0)
         curved = np.any(activation.phi_second(side * np.array([1e-3, 1.0, 2.0])) != 0)
 
         def over(z: float, far: float = far, of: Callable[[float], float] = square) -> bool:
             return not of(z) > FLOOR if far <= FLOOR else abs(of(z) - far) <= 1e-17 * far
 
-        if not curved or not over(_Z_REACH * (1 - 1e-3)):
-            ends.append(side * _Z_REACH)
+        if not curved or not over(_LONGEST * (1 - 1e-3)):
+            ends.append(side * _LONGEST)
             continue
-        grid = np.linspace(_Z_REACH, 0, 400).tolist()
+        grid = np.linspace(_LONGEST, 0, 400).tolist()
         low = next((z for z in grid if not over(z)), 0.0)
-        high = low + _Z_REACH / 399
+        high = low + _LONGEST / 399
         for _ in range(50):
             middle = (low + high) / 2
             low, high = (low, middle) if over(middle) else (middle, high)
-        mass = math.erfc(high / math.sqrt(2)) / 2
         ends.append(side * high)
-        if far <= FLOOR:
-            dead += mass
-        else:
-            tails.append((far, mass))
-    return _Ends(ends[0], ends[1], dead, tuple(tails))
+        beyond.append((far if far > FLOOR else 0.0, high))
+    return _Ends(ends[0], ends[1], tuple(beyond))
 
 
 def _edges(activation: Activation, q: float, turning: list[float], ends: _Ends) -> Array:
     """Panel boundaries in z: narrow in h where φ' varies, narrower still towards the turning points of φ'²."""
     root = math.sqrt(q)
     first, last = ends.first, ends.last
-    reach = min(_H_REACH / root, _Z_REACH)
+    reach = min(_H_REACH / root, _LONGEST)
     inner = np.linspace(-reach, reach, 2 * max(1, math.ceil(reach / min(_Z_PANEL, _H_PANEL / root))) + 1)
-    outer = np.arange(reach, _Z_REACH + _Z_PANEL, _Z_PANEL) if reach < _Z_REACH else np.empty(0)
+    outer = np.arange(reach, _LONGEST + _Z_PANEL, _Z_PANEL) if reach < _LONGEST else np.empty(0)
     special = [p / root for p in (*turning, *activation.kinks)]
     unit = min(1.0, 1 / root)
     near = [p + s * 2.0**-k * unit for p in special for k in range(2, 9) for s in (-1, 1)]
@@ -105,7 +106,7 @@ def _edges(activation: Activation, q: float, turning: list[float], ends: _Ends) 
     with np.errstate(divide="ignore", invalid="ignore"):
         change = np.abs(2 * activation.phi_second(root * middle) / slope) * root * np.diff(edges)
     graded = np.min([np.abs(middle - p) for p in zeros], axis=0) < 0.6 * unit if zeros else np.zeros(len(middle), bool)
-    change = np.where((np.abs(middle) < _FELT) & ~graded & np.isfinite(change), change, 0.0)
+    change = np.where((np.abs(middle) < _FELT * math.sqrt(_OCTAVE)) & ~graded & np.isfinite(change), change, 0.0)
     count = np.clip(np.ceil(change / _LOG_PANEL), 1, 400).astype(int)
     if np.any(count > 1):
         within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
@@ -160,7 +161,7 @@ def _stationary(activation: Activation, reach: float) -> tuple[float, ...]:
 
 def _turning_points(activation: Activation, q: float) -> list[float]:
     """Where φ'² is stationary: the zeros of φ' and of φ'' within reach."""
-    reach = min(_Z_REACH * math.sqrt(q), _H_REACH)
+    reach = min(_LONGEST * math.sqrt(q), _H_REACH)
     if activation.name == "sin":
         count = int(reach / (math.pi / 2))
         return [k * math.pi / 2 for k in range(-count, count + 1)]
@@ -198,31 +199,36 @@ def _shift(activation: Activation, h: Array, q: float, meets: tuple[float, ...])
 
 
 @dataclass(frozen=True)
-class SlopePath:
-    """Nodes for E f(φ'(√q z)²).
+class _Octave:
+    """What the variances of an octave share.
 
     Attributes:
-        h: on the real axis, between the ends; for an odd activation the positive half, with twice the mass.
-        mass: of each, for averages along the real axis.
-        path, weights: the same on the path: Σ weights f(path) + Σ tails m f(y) = E f, up to the dead mass.
-        tails: (φ'², mass) of ends where φ' no longer changes.
-        dead: the mass where φ'² is below `FLOOR`.
-        turns: φ'² where its law is not smooth: at its stationary points, at kinks, and at the ends.
+        h, step: nodes on the real axis, between the ends, and their lengths over √(2π); for an odd activation the
+            positive half, twice as long.
+        path, tangent: the same on the path, and d path/dh.
+        square, path_square: φ'² at both.
+        flat: whether φ'' is 0.
+        beyond: (φ'², |h|) from where on φ' no longer changes; 0 where φ'² is below `FLOOR`.
+        cuts: the least and the largest h, where the path ends before the Gaussian does.
+        turning: the h of `SlopePath.turns`.
     """
 
     h: Array
-    mass: Array
+    step: Array
     path: Complex
-    weights: Complex
-    tails: tuple[tuple[float, float], ...]
-    dead: float
-    turns: Array
+    tangent: Complex
+    square: Array
+    path_square: Complex
+    flat: NDArray[np.bool_]
+    beyond: tuple[tuple[float, float], ...]
+    cuts: tuple[float, float]
+    turning: Array
 
 
-def slope_path(activation: Activation, q: float) -> SlopePath:
-    """The path for a continuous φ' at variance `q`."""
-    if activation.name == "sin":
-        q = min(q, _UNIFORM)
+@lru_cache(maxsize=64)
+def _octave(activation: Activation, index: int) -> _Octave:
+    """For variances from 2^index to 2^(index + 1)."""
+    q = _OCTAVE**index
     root = math.sqrt(q)
     turning, ends = _turning_points(activation, q), _ends(activation, q)
     edges = _edges(activation, q, turning, ends)
@@ -232,9 +238,65 @@ def slope_path(activation: Activation, q: float) -> SlopePath:
         z, step = z[keep], 2 * step[keep]
     h = root * z
     kappa, kappa_prime = _shift(activation, h, q, (*activation.kinks, *(root * z for z in ends.cuts)))
-    path = h + 1j * kappa
-    step = step / math.sqrt(2 * math.pi)
-    weights = step * np.exp(-(path**2) / (2 * q)) * (1 + 1j * kappa_prime)
+    path: Complex = np.asarray(h + 1j * kappa, complex)
     beside = [float(np.nextafter(kink, side)) for kink in activation.kinks for side in (-math.inf, math.inf)]
-    turns = activation.phi_prime(np.array([*turning, *beside, root * edges[0], root * edges[-1]])) ** 2
-    return SlopePath(h, step * np.exp(-(z**2) / 2), path, weights, ends.tails, ends.dead, turns)
+    return _Octave(
+        h,
+        root * step / math.sqrt(2 * math.pi),
+        path,
+        np.asarray(1 + 1j * kappa_prime, complex),
+        activation.phi_prime(h) ** 2,
+        activation.phi_prime(path) ** 2,
+        activation.phi_second(h) == 0,
+        tuple((y, root * z) for y, z in ends.beyond),
+        (root * ends.first, root * ends.last),
+        np.array([*turning, *beside]),
+    )
+
+
+@dataclass(frozen=True)
+class SlopePath:
+    """Nodes for E f(φ'(√q z)²).
+
+    Attributes:
+        square, mass: φ'² on the real axis, between the ends, and the mass of each node.
+        path_square, weights: the same on the path: Σ weights f(path_square) + Σ tails m f(y) = E f, up to the dead
+            mass.
+        flat: whether φ' does not change at a node.
+        tails: (φ'², mass) of ends where φ' no longer changes.
+        dead: the mass where φ'² is below `FLOOR`.
+        turns: φ'² where its law is not smooth: at its stationary points, at kinks, and at the ends.
+    """
+
+    square: Array
+    mass: Array
+    path_square: Complex
+    weights: Complex
+    flat: NDArray[np.bool_]
+    tails: tuple[tuple[float, float], ...]
+    dead: float
+    turns: Array
+
+
+def slope_path(activation: Activation, q: float) -> SlopePath:
+    """The path for a continuous φ' at variance `q`."""
+    if activation.name == "sin":
+        q = min(q, _UNIFORM)
+    shared = _octave(activation, math.floor(math.log2(q)))
+    root = math.sqrt(q)
+    reach = _Z_REACH * root
+    felt = np.abs(shared.h) <= reach
+    ends = np.clip(np.array(shared.cuts), -reach, reach)
+    turning = shared.turning[np.abs(shared.turning) <= reach]
+    tails = [(y, math.erfc(h / (root * math.sqrt(2))) / 2) for y, h in shared.beyond]
+    step = shared.step[felt] / root
+    return SlopePath(
+        shared.square[felt],
+        step * np.exp(-(shared.h[felt] ** 2) / (2 * q)),
+        shared.path_square[felt],
+        step * np.exp(-(shared.path[felt] ** 2) / (2 * q)) * shared.tangent[felt],
+        shared.flat[felt],
+        tuple((y, mass) for y, mass in tails if y > 0),
+        sum(mass for y, mass in tails if y == 0),
+        activation.phi_prime(np.append(turning, ends)) ** 2,
+    )
