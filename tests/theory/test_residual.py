@@ -16,7 +16,7 @@ from isosweep.networks.residual import Residual
 from isosweep.theory.activations import activation
 from isosweep.theory.residual import propagate_residual
 
-WIDTH, DEPTH = 400, 12
+WIDTH, DEPTH = 240, 8
 
 
 def network(name: str, sigma_w: float, sigma_b: float, time_step: float, seed: int) -> nn.Sequential:
