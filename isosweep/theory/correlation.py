@@ -246,9 +246,8 @@ def pair_averages(activation: Activation, qu: ArrayLike, qv: ArrayLike, c: Array
     """
     if activation.discontinuous:
         raise ValueError(f"{activation.label} is discontinuous: E φ'φ' does not exist as an average")
-    if (
-        isinstance(qu, float) and qu == qv and _has_series(activation) and 0 < qu < math.inf
-    ):  # the many calls of a chain
+    if isinstance(qu, float) and isinstance(qv, float) and 0 < qu == qv < math.inf and _has_series(activation):
+        # the many calls of a chain
         return _by_series(activation, qu, qu, np.minimum(np.maximum(np.asarray(c, float), -1.0), 1.0))
     u, v, k = np.broadcast_arrays(np.asarray(qu, float), np.asarray(qv, float), np.clip(np.asarray(c, float), -1, 1))
     if not (np.all(u > 0) and np.all(v > 0) and np.all(np.isfinite(u)) and np.all(np.isfinite(v))):
