@@ -98,13 +98,16 @@ def upper_edge(relation: Relation) -> UpperEdge:
 
     reach = 25 if law.discrete else 34  # w − 1 keeps its digits
     grid = np.linspace(-reach, reach, 2 * reach + 1)
-    slopes = relation.slopes(np.array([place(float(v)) for v in grid]))
-    for i in reversed(range(len(grid) - 1)):  # the outermost: with differing shares there are others further in
-        if slopes[i] < 0 <= slopes[i + 1] and (w := _stationary(relation, place, grid[i], grid[i + 1])) is not None:
-            edge = _hard_edge(relation, w, min(abs(w - law.sup), w))
-            if atom is None and _faint(relation, edge):
-                return UpperEdge(None, edge.x, None)
-            return UpperEdge(edge, edge.x, atom)
+    # The outermost: with differing shares there are others further in. It is seldom next to the support, which is
+    # looked at last.
+    for part in (grid[reach - 6 :], grid[: reach - 5]):
+        slopes = relation.slopes(np.array([place(float(v)) for v in part]))
+        for i in reversed(range(len(part) - 1)):
+            if slopes[i] < 0 <= slopes[i + 1] and (w := _stationary(relation, place, part[i], part[i + 1])) is not None:
+                edge = _hard_edge(relation, w, min(abs(w - law.sup), w))
+                if atom is None and _faint(relation, edge):
+                    return UpperEdge(None, edge.x, None)
+                return UpperEdge(edge, edge.x, atom)
     if atom is not None:
         return UpperEdge(None, math.log(atom[0]), atom)
     # ln λ rises from the very end of φ'²'s support, which is deep in the Gaussian's tail: the density fades out towards
