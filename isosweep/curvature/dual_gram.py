@@ -23,7 +23,8 @@ from torch import Tensor
 from isosweep.curvature.chain import Chain, Stage, Trace
 from isosweep.curvature.layers import Parameters, Term
 from isosweep.curvature.products import multiply
-from isosweep.curvature.tiles import CUT, GPU_CUT, RowBlock, Tile, row_blocks, tiles
+from isosweep.curvature.recycled import Recycled
+from isosweep.curvature.tiles import RowBlock, Tile, cut_of, row_blocks, tiles
 from isosweep.fisher_memory import FEWEST_LAYERS, GROUP_BYTES, MOST_LAYERS
 from isosweep.networks.residual import Fork, Join
 from isosweep.threads import Workers
@@ -123,8 +124,7 @@ def pull_back_all(
     of rows goes through a group of layers at once, while it is in cache.
     """
     current = cotangents.contiguous()
-    cut = GPU_CUT if cotangents.is_cuda else CUT
-    blocks = row_blocks(cotangents.shape[0], cotangents.shape[1], cut.rows)
+    blocks = row_blocks(cotangents.shape[0], cotangents.shape[1], cut_of(cotangents).rows)
     walk = _Walk(current, [(block, []) for block in blocks], workers)
     group: list[_Leg] = []
     for leg in _legs(chain, trace, parameters):
@@ -170,9 +170,9 @@ class _Leg:
     steps: tuple[tuple[Stage, Tensor], ...]
     into: int | None
 
-    def output(self, like: Tensor) -> Tensor:
+    def output(self, like: Tensor, memory: Recycled) -> Tensor:
         """An empty tensor for the cotangents at its end."""
-        return like.new_empty(*like.shape[:2], *self.steps[-1][0].shape)
+        return memory.empty((*like.shape[:2], *self.steps[-1][0].shape), like)
 
     def bytes_of(self, like: Tensor) -> int:
         """Of its output."""
@@ -212,10 +212,11 @@ class _Walk:
 
     def __init__(self, current: Tensor, blocks: list[tuple[RowBlock, list[Tensor]]], workers: Workers) -> None:
         self._current, self._blocks, self._workers = current, blocks, workers
+        self._memory = Recycled()
 
     def through(self, legs: list[_Leg]) -> Iterator[tuple[int, Tensor]]:
         """Along the legs: where each ends, and the cotangents there, in a tensor of its own."""
-        outputs = [leg.output(self._current) for leg in legs]
+        outputs = [leg.output(self._current, self._memory) for leg in legs]
         start = self._current
 
         def task(item: tuple[RowBlock, list[Tensor]]) -> None:
@@ -265,7 +266,7 @@ class DualAccumulator:
         """For cotangents (k, n, ·): their shape, dtype and device."""
         self._count, self._samples = cotangents.shape[:2]
         self._workers = workers
-        cut = GPU_CUT if cotangents.is_cuda else CUT
+        cut = cut_of(cotangents)
         self._tiles = tiles(self._count, self._samples, cut)
         self._sample_tiles = tiles(1, self._samples, cut)
         self._pending: list[Product] = []

@@ -12,6 +12,7 @@ from cases import dense_network, samples
 from threadpoolctl import threadpool_info
 
 from isosweep.curvature import dual_gram, fisher, jacobian_spectrum, single_threaded
+from isosweep.curvature.tiles import CUTS, Cut, cut_of
 from isosweep.threads import Workers
 
 # Odd sizes, where a threaded BLAS adds in another order; larger than one tile, one shard and one sample shard.
@@ -125,3 +126,13 @@ def test_deferred_tasks_are_done_with_the_next_run(count: int) -> None:
         crew.defer(lambda x: 1 // x, [0])
         with pytest.raises(ZeroDivisionError):
             crew.finish()
+
+
+def test_large_tiles_have_the_bits_of_any_workers_and_the_values_of_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, inputs = dense_network([13, 40, 40, 10]), samples(280, 13)
+    assert cut_of(torch.empty(9, 280, 0)) == CUTS[1][1]
+    one, three = (fisher(network, inputs, workers=count).eigenvalues for count in (1, 3))
+    assert torch.equal(one, three)
+    monkeypatch.setattr(dual_gram, "cut_of", lambda _: Cut(rows=100, across=200, diagonal=50))
+    small = fisher(network, inputs, workers=2).eigenvalues
+    assert float((small - one).abs().max()) <= 1e-14 * float(one[0])

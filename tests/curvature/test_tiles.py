@@ -5,14 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isosweep.curvature.tiles import CUT, GPU_CUT, Cut, pieces, row_blocks, tiles
+from isosweep.curvature.tiles import CUTS, GPU_CUT, Cut, cut_of, pieces, row_blocks, tiles
 
 
 @settings(deadline=None, max_examples=50)
 @given(
     cotangents=st.integers(0, 40),
     samples=st.integers(1, 700),
-    cut=st.sampled_from([CUT, GPU_CUT, Cut(64, 64, 64), Cut(64, 200, 30), Cut(8, 24, 4)]),
+    cut=st.sampled_from([CUTS[0][1], GPU_CUT, Cut(64, 64, 64), Cut(64, 200, 30), Cut(8, 24, 4)]),
 )
 def test_tiles_cover_the_lower_triangle_once(cotangents: int, samples: int, cut: Cut) -> None:
     cotangents = min(cotangents, 700 // samples)
@@ -26,6 +26,20 @@ def test_tiles_cover_the_lower_triangle_once(cotangents: int, samples: int, cut:
     assert bool((covered.tril() == torch.ones(rows, rows, dtype=torch.int8).tril()).all())
     # what is written above the diagonal is a diagonal tile's own upper half
     assert int(covered.max() if rows else 0) <= 1
+
+
+@pytest.mark.parametrize(("cotangents", "samples"), [(1, 1), (9, 100), (9, 278), (9, 300), (9, 667), (9, 1000)])
+def test_many_rows_are_cut_into_larger_tiles(cotangents: int, samples: int) -> None:
+    rows = cotangents * samples
+    cut = cut_of(torch.empty(cotangents, samples, 0))
+    assert cut == [cut for least, cut in CUTS if rows >= least][-1]
+    areas = [
+        len(range(rows)[tile.row.rows(samples)]) * len(range(rows)[tile.column.rows(samples)])
+        for tile in tiles(cotangents, samples, cut)
+    ]
+    # All of the triangle, what the diagonal tiles have above it, and no tile so large that four workers would wait.
+    assert rows**2 / 2 <= sum(areas) <= rows**2 / 2 + rows * cut.diagonal / 2
+    assert rows < 1000 or max(areas) <= rows**2 / 8
 
 
 @settings(deadline=None)
