@@ -152,11 +152,17 @@ def test_a_dry_run_says_what_launch_does_and_writes_nothing(command: Command) ->
     )
 
 
-def test_jobs_import_the_code_of_their_launch(backend: Backend) -> None:
-    """A copy of isosweep launches, is broken while its jobs are still to start, and they compute all the same."""
+def own_checkout(backend: Backend) -> Path:
+    """A copy of isosweep that the backend's commands run from; nobody else edits it meanwhile."""
     checkout = backend.command.folder / "checkout"
     shutil.copytree(Path(isosweep.__file__).parent, checkout / "isosweep", ignore=shutil.ignore_patterns("__pycache__"))
     backend.command.environment |= {"PYTHONPATH": str(checkout)}
+    return checkout
+
+
+def test_jobs_import_the_code_of_their_launch(backend: Backend) -> None:
+    """A copy of isosweep launches, is broken while its jobs are still to start, and they compute all the same."""
+    checkout = own_checkout(backend)
     broken = checkout / "isosweep" / "measurement" / "execute.py"
     sound = broken.read_text()
     pool = backend.command.start("launch", "tiny.yaml", *backend.options)
@@ -176,6 +182,7 @@ def test_jobs_import_the_code_of_their_launch(backend: Backend) -> None:
 
 def test_a_changed_environment_stops_the_task_before_any_run(backend: Backend) -> None:
     """The snapshot itself is altered while the jobs wait: nothing is computed with it, and the difference is named."""
+    own_checkout(backend)
     backend.launch("tiny.yaml", "--limit", "1", check=4)
     (code,) = (backend.store / "code").iterdir()
     (code / "isosweep" / "draws.py").write_text((code / "isosweep" / "draws.py").read_text() + "\n# another\n")
