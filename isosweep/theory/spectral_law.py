@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,8 @@ from isosweep.theory.real_curve import Curve
 __all__ = ["JacobianLaw"]
 
 Array = NDArray[np.float64]
+
+_BETWEEN = 3  # points of a table between two nodes of a curve
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class JacobianLaw:
             with np.errstate(divide="ignore", invalid="ignore"):
                 x = np.log(at)
             x = np.where(np.isnan(x), -np.inf, x)
-            total = total + np.interp(x, *self._table(), left=0.0, right=self.curve.mass)
+            total = total + np.interp(x, *self._table, left=0.0, right=self.curve.mass)
         result: Array = total
         return result
 
@@ -114,7 +117,7 @@ class JacobianLaw:
         for _, mass, value in sorted(pieces, key=lambda piece: piece[0]):
             inside = p > start
             if value is None:
-                x, cumulative = self._table()
+                x, cumulative = self._table
                 found = np.exp(np.interp(p - start, cumulative, x))
             else:
                 found = np.full_like(p, value)
@@ -122,10 +125,20 @@ class JacobianLaw:
             start += mass
         return result
 
+    @cached_property
     def _table(self) -> tuple[Array, Array]:
-        """(x, mass below) with the ends."""
+        """(x, mass below) with the ends, and points between any two nodes on the cubic whose slopes are the density; on
+        the straight line where that cubic might not rise.
+        """
         assert self.curve is not None
-        x, cumulative = self.curve.x, self.curve.cumulative
+        x, cumulative, density = self.curve.x, self.curve.cumulative, self.curve.density
+        width, mass = np.diff(x)[:, None], np.diff(cumulative)[:, None]
+        left, right = width * density[:-1, None], width * density[1:, None]
+        t = np.arange(1, _BETWEEN + 2) / (_BETWEEN + 1)
+        bend = t * (1 - t) * ((left - mass) * (1 - t) - (right - mass) * t)
+        rising = (left <= 3 * mass) & (right <= 3 * mass)  # Fritsch & Carlson 1980
+        cumulative = np.append(cumulative[:1], cumulative[:-1, None] + mass * t + np.where(rising, bend, 0.0))
+        x = np.append(x[:1], x[:-1, None] + width * t)
         if math.isfinite(self.curve.lower):
             x, cumulative = np.append(self.curve.lower, x), np.append(0.0, cumulative)
         return np.append(x, self.curve.upper), np.append(cumulative, self.curve.mass)

@@ -82,3 +82,12 @@ def test_a_minimum_is_found_between_its_brackets(
     at, least = bracketed_minimum(f, place - left, place + right)
     assert least == f(at)
     assert abs(least - height) < 1e-14
+
+
+def test_the_distribution_between_nodes_is_that_of_a_quarter_circle() -> None:
+    """A single Gaussian matrix: ∫_0^s √(4 − r²)/π dr."""
+    law = jacobian_law(activation("linear"), 1.0, 1.0, 1, "gaussian")
+    s = np.linspace(0.01, 1.999, 400)
+    below = (s * np.sqrt(4 - s * s) / 2 + 2 * np.arcsin(s / 2)) / math.pi
+    assert np.abs(law.cdf(s * s) - below).max() < 1e-4
+    assert np.sqrt(law.quantile(below)) == pytest.approx(s, rel=2e-3)
