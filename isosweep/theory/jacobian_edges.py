@@ -19,7 +19,7 @@ _CHEBYSHEV = np.cos(math.pi * (np.arange(14) + 0.5) / 14)
 _DROWNED = 1e-6
 """Density of ln λ beside an edge below which the curve is entered from above the support instead."""
 
-__all__ = ["UpperEdge", "gaps", "lower_edge", "upper_edge"]
+__all__ = ["UpperEdge", "gaps", "lower_edge", "lowest_atom", "upper_edge"]
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,20 @@ def _marginal_edge(relation: Relation, w: float) -> HardEdge:
     step = 1e-3 * w
     up, down = relation.real(w + step)[0], relation.real(w - step)[0]
     return HardEdge(u, x, (up + down - 2 * x) / step**2 * w**2, np.ones(1, complex))
+
+
+def lowest_atom(relation: Relation) -> tuple[float, float] | None:
+    """(λ, share) of an atom below all else: φ'² is at its least, and above 0, in so many units of every orthogonal layer
+    that they must meet.
+    """
+    law, depth = relation.law, relation.depth
+    if not law.discrete or law.zero_mass > 0 or law.inf == law.sup or relation.shares or len(relation.laws) > 1:
+        return None
+    if relation.gaussian > 0 or relation.marchenko is not None:
+        return None
+    r = relation.projection or 1.0
+    share = depth * (float(law.weights.real[law.nodes.real == law.inf].sum()) - 1) + r
+    return ((relation.sigma_w**2 * law.inf) ** depth / r, share) if share > 1e-9 else None
 
 
 def lower_edge(relation: Relation, rank: float) -> HardEdge | None:

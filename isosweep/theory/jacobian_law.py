@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from isosweep.theory.activations import Activation
 from isosweep.theory.finite_width import active_shares
 from isosweep.theory.free_moments import product_moments
-from isosweep.theory.jacobian_edges import gaps, lower_edge, upper_edge
+from isosweep.theory.jacobian_edges import gaps, lower_edge, lowest_atom, upper_edge
 from isosweep.theory.jacobian_relation import Relation, relation_of
 from isosweep.theory.network import Init
 from isosweep.theory.real_curve import Curve, HardEdge, NoDensity, joined, trace
@@ -220,9 +220,10 @@ def jacobian_law(
         return _single_layer(activation, law, q[0] if isinstance(q, tuple) else q, sigma_w, zero, moments)
     with np.errstate(all="ignore"):
         top = upper_edge(relation)
-    atoms = () if top.atom is None else ((top.atom[0], top.atom[1] / counted),)
-    expected = (rank - (top.atom[1] if top.atom else 0.0)) / counted
-    lambda_max = atoms[0][0] if atoms else math.exp(top.x)
+    found_atoms = [atom for atom in (top.atom, lowest_atom(relation)) if atom is not None]
+    atoms = tuple((value, share / counted) for value, share in found_atoms)
+    expected = (rank - sum(share for _, share in found_atoms)) / counted
+    lambda_max = top.atom[0] if top.atom is not None else math.exp(top.x)
     if expected < 1e-12:
         return JacobianLaw(depth, zero, atoms, None, lambda_max, moments)
     start: HardEdge | tuple[Complex, float, float]

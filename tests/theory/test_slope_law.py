@@ -91,3 +91,21 @@ def test_the_distribution_between_nodes_is_that_of_a_quarter_circle() -> None:
     below = (s * np.sqrt(4 - s * s) / 2 + 2 * np.arcsin(s / 2)) / math.pi
     assert np.abs(law.cdf(s * s) - below).max() < 1e-4
     assert np.sqrt(law.quantile(below)) == pytest.approx(s, rel=2e-3)
+
+
+@pytest.mark.parametrize("ratio", [0.6, 0.75, 0.9])
+def test_a_narrow_orthogonal_input_of_a_leaky_rectifier_has_an_atom_at_either_end(ratio: float) -> None:
+    """Half of the units have either slope: in fewer dimensions than a layer has, more than half of them must meet."""
+    slope, gain, width = 0.3, 1.2, 200
+    law = jacobian_law(activation("leaky_relu", slope), 1.0, gain, 1, "orthogonal", ratio)
+    inputs = round(ratio * width)
+    q, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((width, inputs)))
+    slopes = np.repeat([1.0, slope], width // 2)
+    values = np.linalg.eigvalsh(gain**2 / ratio * (q.T * slopes**2) @ q)
+    for value, share in law.atoms:
+        assert np.sum(np.abs(values - value) < 1e-9) == pytest.approx(share * inputs)
+    assert len(law.atoms) == 2
+    assert law.integral(0) == pytest.approx(1.0, abs=1e-7)
+    for k in (1, 2, 3):
+        assert law.integral(k) == pytest.approx(law.moments[k - 1], rel=1e-7)
+    assert law.quantile([0.05, 1.0]) == pytest.approx([law.atoms[1][0], law.atoms[0][0]])
