@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 __all__ = ["Impossible", "Problem", "SpecError", "in_order", "nearest", "short"]
 
+# Characters of what is expected, beyond which the nearest name stands for it.
+_LONG = 100
 
 _WORDS = {None: "null", True: "true", False: "false"}
 
@@ -43,7 +45,8 @@ class Problem:
         text = f"{place}: " if place else ""
         text += f"{self.key}: " if self.key else ""
         text += self.message
-        if self.expected:
+        # A long list of names would hide the one that was meant.
+        if self.expected and not (self.nearest and len(self.expected) > _LONG):
             text += f"; expected {self.expected}"
         if self.nearest:
             text += f"; did you mean {self.nearest!r}?"

@@ -7,7 +7,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +85,24 @@ class _Failures:
         if len(self.examples[key]) < _NAMED_POINTS:
             self.examples[key].append(point)
 
-    def problems(self, varying: Sequence[str]) -> list[Problem]:
-        result = []
+    def problems(self, varying: Sequence[str], points: int) -> list[Problem]:
+        """One for each place in the file and each thing wrong there, with examples of `points` unless all have it."""
+        counts: Counter[Problem] = Counter()
+        examples: dict[Problem, list[Point]] = defaultdict(list)
         for (path, axis, message), count in self.counts.items():
-            named = "; ".join(dict.fromkeys(_describe(p, varying) for p in self.examples[(path, axis, message)]))
-            more = f" and others, {count:,} points in all" if count > _NAMED_POINTS else ""
-            result.append(self.document.problem(path, f"{message} [{named}{more}]"))
-        return result
+            problem = self.document.problem(path, message)
+            counts[problem] += count
+            examples[problem] += self.examples[path, axis, message]
+        return [
+            problem if count == points > 1 else _with_examples(problem, count, examples[problem], varying)
+            for problem, count in counts.items()
+        ]
+
+
+def _with_examples(problem: Problem, count: int, examples: Sequence[Point], varying: Sequence[str]) -> Problem:
+    named = "; ".join(list(dict.fromkeys(_describe(point, varying) for point in examples))[:_NAMED_POINTS])
+    more = f" and others, {count:,} points in all" if count > _NAMED_POINTS else ""
+    return replace(problem, message=f"{problem.message} [{named}{more}]")
 
 
 @contextmanager
@@ -190,7 +201,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Sweep:
                 else:
                     runs[run.id] = run
     varying = _Axes(grids).varying()
-    problems = failures.problems(varying)
+    problems = failures.problems(varying, len(runs) + duplicates + failures.counts.total())
     if not problems and not runs:
         problems = [document.problem(("exclude",), f"no run is left: all {excluded} points are excluded")]
     if not problems:

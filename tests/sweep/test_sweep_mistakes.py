@@ -230,3 +230,31 @@ def test_whatever_stands_there_it_is_runs_or_a_problem_with_a_place(key: str, va
     for problem in told:
         assert problem.message
         assert problem.line is not None or "--set" in str(problem)
+
+
+def test_what_all_grids_have_wrong_in_one_place_is_said_once(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        "name: s\n"
+        "network: {depth: 2, width: 4, activation: tanh, init: orthogonal, gain: 1.0}\n"
+        "data: {name: mnist, samples: 10}\n"
+        "measure: {jacobian: {samples: 2}}\n"
+        "seeds: 2\n"
+        "grids:\n"
+        "  - {network: {depth: [2, 3]}}\n"
+        "  - {network: {width: [5, 6]}}\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        load(file)
+    (problem,) = caught.value.problems
+    assert (problem.key, problem.line) == ("data.name", 3)
+    # all points have it: none is an example
+    assert "depth=" not in problem.message
+
+
+def test_a_near_name_stands_for_a_long_list_of_names() -> None:
+    names = ", ".join(f"name{number}" for number in range(40))
+    assert str(Problem("unknown key", key="k", expected=f"one of {names}", nearest="name3")) == (
+        "k: unknown key; did you mean 'name3'?"
+    )
+    assert names in str(Problem("unknown key", key="k", expected=f"one of {names}"))
