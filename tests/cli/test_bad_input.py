@@ -139,6 +139,7 @@ def test_every_command_answers_help_and_json_is_json(command: Command) -> None:
     assert plan["runs"] == 4
 
 
+@pytest.mark.whole
 def test_an_old_measurement_version_is_never_silent(done: Command) -> None:
     """Records of a version that the sweep's ids no longer name: launch counts them, says what changed, and wants
     --remeasure.

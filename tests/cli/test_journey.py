@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pyarrow.parquet as pq
+import pytest
 from conftest import Command
 
 
@@ -54,6 +55,7 @@ def test_from_a_sweep_file_to_a_page(command: Command) -> None:
     assert all(row["theory_q"] is not None for row in layers)
 
 
+@pytest.mark.whole
 def test_a_run_id_may_be_shortened_but_not_made_ambiguous(command: Command) -> None:
     command.run("launch", "tiny.yaml", "--local", "--set", "seeds=40", "--limit", "1", check=4)
     assert "give more digits" not in command.run("show", "0", check=None).stderr  # one run was launched

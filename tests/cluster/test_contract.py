@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from conftest import Command
 
 import isosweep
@@ -81,6 +82,7 @@ def test_a_sweep_is_launched_once_and_added_to(backend: Backend) -> None:
     assert backend.command.json("status", "tiny.yaml", "--set", "seeds=3")["counts"] == {"done": 6}
 
 
+@pytest.mark.whole
 def test_failures_are_attempts_with_their_cause_and_the_others_go_on(backend: Backend) -> None:
     backend.launch("troubled.yaml", check=3)
     rows = backend.runs("troubled.yaml")
@@ -132,6 +134,7 @@ def test_a_torn_record_is_set_aside_and_computed_anew(backend: Backend) -> None:
     assert {run: row["digest"] for run, row in after.items()} == {run: row["digest"] for run, row in before.items()}
 
 
+@pytest.mark.whole
 def test_test_runs_come_first_and_stop_a_launch_that_cannot_work(backend: Backend) -> None:
     done = backend.launch("tiny.yaml", "--test")
     assert "every test run succeeded" in done.stderr

@@ -73,6 +73,7 @@ def test_an_interrupt_leaves_nothing_behind_and_loses_nothing(held: Command) -> 
     assert held.json("launch", "held.yaml", "--local", "--dry-run")["runs"] == 6
 
 
+@pytest.mark.whole
 def test_a_launcher_killed_outright_takes_its_workers_along_and_frees_its_runs(held: Command) -> None:
     pool = start_and_wait_for_sleepers(held)
     children = processes.children(pool.pid)

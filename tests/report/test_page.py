@@ -147,6 +147,7 @@ for path in sorted(write_figures(load_tables(folder), out, ("svg", "png"))):
 """
 
 
+@pytest.mark.whole
 def test_the_same_bytes_under_any_hash_seed(tmp_path: Path) -> None:
     tables = odd.one_run(tmp_path / "tables")
     # Side by side: most of the time goes into starting vl-convert.

@@ -75,6 +75,7 @@ def test_a_module_of_the_path_that_the_copy_would_change_is_refused(
         freeze(store, runs, own.folder)
 
 
+@pytest.mark.whole
 def test_an_edit_while_jobs_queue_changes_nothing(own: Command) -> None:
     """A syntax error is put into the user's modules as soon as the launch is published."""
     pool = own.start("launch", "own.yaml", "--local")

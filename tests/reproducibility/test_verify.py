@@ -43,6 +43,7 @@ def test_a_sweep_agrees_with_itself_and_its_store_is_only_read(swept: Command) -
     assert swept.json("show", run)["verified"] == [{"at": kept["at"], "kind": "repeat", "verdict": "same"}]
 
 
+@pytest.mark.whole
 def test_a_users_network_is_computed_again_from_its_frozen_copy(swept: Command) -> None:
     """The module has changed since, and is gone: a run id is enough."""
     swept.write("sizes.py", "WIDTH = 9\n")
@@ -102,6 +103,7 @@ def rewritten(path: Path, *, digest_of: bool) -> None:
     path.write_bytes(encode_record(result.run, changed, result.outcome, result.version, result.provenance))
 
 
+@pytest.mark.whole
 def test_a_number_that_was_changed_is_found_to_the_last_bit(swept: Command) -> None:
     """Sealed as a record is, with a digest of its own: only computing it again can tell."""
     run, path = sorted(records(swept.folder).items())[0]

@@ -151,6 +151,7 @@ def test_killed_at_random_moments(name: str, seed: int, tmp_path: Path) -> None:
     assert digest == execute(run).digest
 
 
+@pytest.mark.whole
 def test_killed_once(tmp_path: Path) -> None:
     run = run_of(**LONGER)
     digest, kills = killed_until_done(run, tmp_path, random.Random(1), 1.0)

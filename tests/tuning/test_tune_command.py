@@ -32,6 +32,7 @@ def tune(command: Command) -> Command:
     return command
 
 
+@pytest.mark.whole
 def test_a_search_from_the_file_to_the_found_file(tune: Command) -> None:
     told = tune.json("tune", "searched.yaml", "--local", "--workers", "1")
     assert len(told["trials"]) == 6
