@@ -130,8 +130,8 @@ def _marginal_edge(relation: Relation, w: float) -> HardEdge:
 
 
 def lowest_atom(relation: Relation) -> tuple[float, float] | None:
-    """(λ, share) of an atom below all else: φ'² is at its least, and above 0, in so many units of every orthogonal layer
-    that they must meet.
+    """(λ, share) of an atom below all else: φ'² is at its least, and above 0, in so many units of every orthogonal
+    layer that they must meet.
     """
     law, depth = relation.law, relation.depth
     if not law.discrete or law.zero_mass > 0 or law.inf == law.sup or relation.shares or len(relation.laws) > 1:
@@ -166,7 +166,9 @@ def lower_edge(relation: Relation, rank: float) -> HardEdge | None:
         alone = smallest > 0
     square_gaussian = relation.gaussian > 0
     start = 0.0
-    if narrow < 1 - law.zero_mass - 1e-12:
+    if lowest_atom(relation) is not None:  # the edge is above it
+        start, smallest = smallest, float(law.nodes.real[law.nodes.real > smallest].min())
+    elif narrow < 1 - law.zero_mass - 1e-12:
 
         def rank_gap(v: float) -> float:
             return float(np.real(law.transform(np.asarray(math.log(law.sup) + v + 1j * math.pi))[0])) + narrow

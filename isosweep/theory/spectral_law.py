@@ -110,10 +110,9 @@ class JacobianLaw:
         # Pieces in increasing λ: zero, then atoms and the continuous part; an atom here lies above or below all of it.
         result = np.zeros_like(p)
         start = self.zero_mass
-        low_end = self.lambda_min
         pieces: list[tuple[float, float, float | None]] = [(v, m, v) for v, m in self.atoms]
         if self.curve is not None:
-            pieces.append((low_end, self.curve.mass, None))
+            pieces.append((math.exp(self.curve.x[0]), self.curve.mass, None))
         for _, mass, value in sorted(pieces, key=lambda piece: piece[0]):
             inside = p > start
             if value is None:
