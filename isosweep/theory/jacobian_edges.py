@@ -184,7 +184,8 @@ def lower_edge(relation: Relation, rank: float) -> HardEdge | None:
     def place(v: float) -> float:
         return start + (smallest - start) / (1 + math.exp(-v))
 
-    grid = np.linspace(-25, 25, 51)
+    # Between two atoms of nearly all the mass both ends of the support lie close together.
+    grid = np.linspace(-25, 25, 401 if start > 0 else 51)
     slopes = relation.slopes(np.array([place(float(v)) for v in grid]))
     for i in range(len(grid) - 1):
         if slopes[i] > 0 >= slopes[i + 1] and (w := _stationary(relation, place, grid[i], grid[i + 1])) is not None:

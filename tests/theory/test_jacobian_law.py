@@ -161,6 +161,16 @@ def test_a_density_that_cannot_be_followed_is_refused_by_name() -> None:
     assert jacobian_edge(phi, 0.5, 1 / math.sqrt(slope_law(phi, 0.5).moments[0]), 1, "orthogonal", 0.98) > 1
 
 
+@pytest.mark.parametrize("ratio", [0.55, 0.75, 0.9, 0.95])
+def test_lower_edge_between_two_atoms_is_that_of_two_free_projections(ratio: float) -> None:
+    """One orthogonal layer of leaky_relu on a narrower input: φ'² = a² + (1 − a²)P with P of share ½ projects onto the
+    positive units, and the product of free projections of shares α, β ends at α + β − 2αβ ± 2√(αβ(1 − α)(1 − β)).
+    """
+    law = jacobian_law(activation("leaky_relu"), 1.0, 1.0, 1, "orthogonal", ratio)
+    lowest = 0.5 - math.sqrt(ratio * (1 - ratio))
+    assert law.lambda_min == pytest.approx((1e-4 + (1 - 1e-4) * lowest) / ratio, rel=1e-6)
+
+
 def test_a_gap_in_the_support_holds_no_values() -> None:
     leaky = activation("leaky_relu")
     law = jacobian_law(leaky, 1.0, 1.0, 1, "gaussian")
