@@ -24,6 +24,10 @@ __all__ = ["NondeterministicOperation", "deterministic", "flags"]
 # cuBLAS reads it once, when the first handle is made: it must stand in the environment before CUDA starts.
 _CUBLAS_WORKSPACE = ":4096:8"
 
+# torch's compiler, and the variable that it reads when it is imported.
+_COMPILER = "torch._inductor.config"
+_COMPILER_READS = "TORCHINDUCTOR_DETERMINISTIC"
+
 _backends: Any = torch.backends
 # (object, attribute, value inside). "ieee" is float32 as it is: neither TF32 nor bfloat16, on GPU or CPU. It is set
 # by backend, as `torch.set_float32_matmul_precision` does underneath: only so can the value of before be put back.
@@ -46,6 +50,16 @@ class NondeterministicOperation(RuntimeError):
     """An operation that has no deterministic version was used in a run; the message names it."""
 
 
+def _use_deterministic(mode: bool, *, warn_only: bool = False) -> None:
+    """`torch.use_deterministic_algorithms`, which imports the compiler to tell it, too: that takes as long as torch
+    itself, in every process that computes. A compiler that is not loaded reads the environment when it is.
+    """
+    if _COMPILER in sys.modules:
+        torch.use_deterministic_algorithms(mode, warn_only=warn_only)
+    else:
+        torch._C._set_deterministic_algorithms(mode, warn_only=warn_only)
+
+
 def _set_all() -> Callable[[], None]:
     """Set every switch of the process; the function that puts all back, the generators too."""
     algorithms = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
@@ -55,8 +69,14 @@ def _set_all() -> Callable[[], None]:
     gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     linalg = torch.backends.cuda.preferred_linalg_library() if torch.cuda.is_available() else None
 
+    compiler = os.environ.get(_COMPILER_READS)
+
     def restore() -> None:
-        torch.use_deterministic_algorithms(algorithms[0], warn_only=algorithms[1])
+        if compiler is None:
+            os.environ.pop(_COMPILER_READS, None)
+        else:
+            os.environ[_COMPILER_READS] = compiler
+        _use_deterministic(algorithms[0], warn_only=algorithms[1])
         for owner, name, value in switches:
             setattr(owner, name, value)
         torch.set_default_dtype(dtype)
@@ -68,7 +88,8 @@ def _set_all() -> Callable[[], None]:
         if linalg is not None:
             torch.backends.cuda.preferred_linalg_library(linalg)
 
-    torch.use_deterministic_algorithms(True)
+    os.environ[_COMPILER_READS] = "1"
+    _use_deterministic(True)
     for owner, name, value in _SWITCHES:
         setattr(owner, name, value)
     torch.set_default_dtype(torch.float32)

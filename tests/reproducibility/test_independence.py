@@ -314,3 +314,33 @@ def test_the_switches_are_told_as_they_stand() -> None:
     assert "cudnn.benchmark=false" in inside
     assert "cublas_workspace=:4096:8" in inside
     assert "deterministic_algorithms=false" in flags()
+
+
+# Prints what torch's compiler says of its own switch when it comes before, within or after, and what a run imports.
+COMPILER = """
+import sys, torch
+from isosweep.measurement.determinism import deterministic
+
+when = sys.argv[1]
+def told():
+    import torch._inductor.config as compiler
+    return compiler.deterministic
+
+if when == "before":
+    told()
+with deterministic():
+    assert torch.are_deterministic_algorithms_enabled()
+    loaded = sorted({"torch._inductor", "sklearn"} & set(sys.modules))
+    inside = told() if when != "after" else None
+assert not torch.are_deterministic_algorithms_enabled()
+print(loaded, inside, told())
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [("before", "['torch._inductor'] True False"), ("within", "[] True False"), ("after", "[] None False")],
+)
+def test_the_compiler_is_told_and_not_imported_for_it(when: str, said: str) -> None:
+    done = subprocess.run([sys.executable, "-c", COMPILER, when], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == said
