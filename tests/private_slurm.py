@@ -134,7 +134,7 @@ class PrivateSlurm(SlurmDaemons):
         pairs = (line.split("=", 1) for line in lines if "=" in line)
         return {key.strip(): value.strip() for key, value in pairs}
 
-    def wait(self, job: str, *states: str, timeout: float = 60.0) -> list[Job]:
+    def wait(self, job: str, *states: str, timeout: float = 120.0) -> list[Job]:
         """Wait until every element of a job is in one of these states (any state that ends, if none is given)."""
         wanted = states or ENDED
         seen: list[Job] = []
@@ -146,6 +146,48 @@ class PrivateSlurm(SlurmDaemons):
         if not until(reached, timeout):
             raise self._failure(f"job {job} is not {'/'.join(wanted)} after {timeout:g} s: {seen}")
         return seen
+
+    # ---------------------------------------------------------------- between tests
+
+    def clear(self) -> list[str]:
+        """As new: every daemon runs, every node takes jobs, and there are none; what of that was not so.
+
+        A job that is ending already is waited for and not told of. Raises SlurmError where it cannot be done.
+        """
+        found = []
+        for daemon in self.daemons.values():
+            daemon.signal(signal.SIGCONT)
+        missing = [name for name in ("slurmctld", *self.nodes) if not self._runs(name)]
+        for name in missing:
+            self._end([name], signal.SIGKILL, 0.0)
+            found.append(f"no {name}")
+        if "slurmctld" in missing:
+            self.start_controller()
+        jobs = [job for job in self.squeue() if job.state not in ENDED]
+        found += [f"job {job.id} {job.state} ({job.name})" for job in jobs if job.state != "COMPLETING"]
+        if jobs:
+            self.run("scancel", *sorted({job.id.partition("_")[0] for job in jobs}))
+            for process in self.job_processes():
+                process.signal(signal.SIGKILL)
+        for node in missing:
+            if node != "slurmctld":
+                self.start_node(node)
+        for node, state in self.nodes_state().items():
+            if state.startswith(("down", "drain")):
+                found.append(f"{node} {state}")
+                self.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
+        self.wait_idle()
+        return found
+
+    def _runs(self, name: str) -> bool:
+        return name in self.daemons and self.daemons[name].alive()
+
+    def renew(self) -> None:
+        """Stopped, whatever is left of it, and started anew."""
+        self.stop()
+        if self._temporary:
+            self.root = None
+        self.start()
 
     # ---------------------------------------------------------------- faults
 
@@ -159,7 +201,7 @@ class PrivateSlurm(SlurmDaemons):
         if down:
             self.down(node)
 
-    def start_node(self, node: str, timeout: float = 60.0) -> None:
+    def start_node(self, node: str, timeout: float = 120.0) -> None:
         """The node's slurmd is started (again); returns once the node takes jobs."""
         self._start_slurmd(node)
         if not until(lambda: self._check() and self._listens(node), timeout):
@@ -169,16 +211,17 @@ class PrivateSlurm(SlurmDaemons):
             self._check()
             return self.nodes_state().get(node) in {"idle", "mixed", "allocated"}
 
+        # It comes back by itself when it registers, a moment after it listens.
         if not until(usable, 3.0):
-            self.resume(node)
+            self.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)  # unless it just has
             if not until(usable, timeout):
                 raise self._failure(f"{node} is {self.nodes_state().get(node)} after {timeout:g} s")
 
     def stop_controller(self, *, kill: bool = False) -> None:
         """slurmctld ends, saving its state (kill: with SIGKILL, saving nothing); jobs go on, commands fail."""
-        self._end(["slurmctld"], signal.SIGKILL if kill else signal.SIGTERM, 15.0)
+        self._end(["slurmctld"], signal.SIGKILL if kill else signal.SIGTERM, 60.0)
 
-    def start_controller(self, timeout: float = 60.0) -> None:
+    def start_controller(self, timeout: float = 120.0) -> None:
         """slurmctld starts from the state it saved; returns once it and every living node have spoken."""
         self._start_controller(timeout)
         living = [node for node in self.nodes if node in self.daemons]

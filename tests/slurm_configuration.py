@@ -52,9 +52,12 @@ def slurm_conf(cluster: SlurmDaemons) -> str:
         "PreemptMode": "REQUEUE",
         "JobRequeue": 1,
         "ReturnToService": 2,
-        "SlurmctldTimeout": 30,
-        "SlurmdTimeout": 60,
-        "MessageTimeout": 20,
+        # Limits that a machine with much else to do does not reach: a node that is slow has not failed, nor has a job
+        # that is slow to start. Nothing waits for them where all goes well.
+        "SlurmctldTimeout": 300,
+        "SlurmdTimeout": 300,
+        "BatchStartTimeout": 300,
+        "MessageTimeout": 60,
         "InactiveLimit": 0,
         "KillWait": cluster.kill_wait,
         "MinJobAge": cluster.min_job_age,

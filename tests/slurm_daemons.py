@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from slurm_configuration import GPU_FILES, gres_conf, slurm_conf
-from slurm_jobs import processes_of_jobs, steps_of
+from slurm_jobs import processes_of_jobs, starting_steps_of, steps_of
 from slurm_processes import (
     PortClashError,
     Process,
@@ -62,7 +62,8 @@ class SlurmDaemons:
     gres            GPUs per node (fake ones on device files; True is 1, False none)
     partitions      name → priority tier; the first is the default one; a higher tier preempts a lower by requeue
     max_array_size  MaxArraySize (an element's index stays below it); Slurm's own default if None
-    cred_expire     seconds, 5 or more; a requeued job starts again after about this time and one second
+    cred_expire     seconds, 5 or more; a requeued job starts again after about this time and one second, and a step
+                    that takes longer to reach its node is refused
     kill_wait       seconds between SIGTERM and SIGKILL
     min_job_age     seconds that a finished job stays known to squeue and scontrol
     settings        further lines of slurm.conf, by name; they win over those made here
@@ -80,7 +81,7 @@ class SlurmDaemons:
         gres: bool | int = True,
         partitions: Mapping[str, int] | None = None,
         max_array_size: int | None = None,
-        cred_expire: int = 5,
+        cred_expire: int = 10,
         kill_wait: int = 5,
         min_job_age: int = 300,
         settings: Mapping[str, str | int] | None = None,
@@ -105,6 +106,7 @@ class SlurmDaemons:
         self._handles: dict[str, subprocess.Popen[bytes]] = {}
         self._detached = False
         self._running = False
+        self._temporary = root is None
         if cred_expire < 5:
             raise ValueError(f"cred_expire is {cred_expire}: below 5 Slurm takes its default, 120 seconds, instead")
         if self.gpus > len(GPU_FILES):
@@ -122,7 +124,7 @@ class SlurmDaemons:
     ) -> None:
         self.stop()
 
-    def start(self, *, detached: bool = False, timeout: float = 60.0) -> Self:
+    def start(self, *, detached: bool = False, timeout: float = 120.0) -> Self:
         """Start the daemons and return once every node is idle; else stop them and raise SlurmError.
 
         detached: the cluster outlives this process. Otherwise its daemons are told to end when this process dies.
@@ -203,7 +205,7 @@ class SlurmDaemons:
         return {**kept, "SLURM_CONF": str(self.conf), "PATH": search_path()}
 
     def run(
-        self, *argv: str | Path, check: bool = True, timeout: float = 60.0, cwd: Path | str | None = None
+        self, *argv: str | Path, check: bool = True, timeout: float = 120.0, cwd: Path | str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command against this cluster, its output captured as text; if `check`, a failure raises SlurmError."""
         words = [str(word) for word in argv]
@@ -214,7 +216,7 @@ class SlurmDaemons:
             raise self._failure(f"{shlex.join(words)} ended with {done.returncode}: {done.stderr.strip()}")
         return done
 
-    def wait_idle(self, nodes: Iterable[str] | None = None, timeout: float = 60.0) -> None:
+    def wait_idle(self, nodes: Iterable[str] | None = None, timeout: float = 120.0) -> None:
         """Wait until these nodes (all by default) are idle; SlurmError with the tails of the logs otherwise."""
         wanted = list(nodes or self.nodes)
         states: dict[str, str] = {}
@@ -400,21 +402,26 @@ class SlurmDaemons:
         if not until(gone, patience):
             for process in [*chosen.values(), *below]:
                 process.signal(signal.SIGKILL)
-            until(gone, 10.0)
+            if not until(gone, 60.0):
+                raise self._failure(f"{', '.join(chosen)}, or what they had started, outlive SIGKILL: {below}")
         if chosen:
             self._save_state()
 
     def _kill_steps(self, node: str | None = None) -> None:
         """SIGKILL to steps first (they would report the end of their jobs), then to the jobs, until none is left."""
 
+        met: set[Process] = set()
+
         def none_left() -> bool:
-            steps = self.steps(node)
+            steps = [*self.steps(node), *(starting_steps_of(self.folder) if node is None else [])]
             processes = self.job_processes(node)
             for process in [*steps, *processes]:
                 process.signal(signal.SIGKILL)
-            return not steps and not processes
+            # One that is about to end has no environment any more, and is found no longer.
+            met.update(steps, processes)
+            return not steps and not processes and not any(process.alive() for process in met)
 
-        if not until(none_left, 10.0):
+        if not until(none_left, 60.0):
             raise self._failure(f"job steps outlive SIGKILL: {self.steps(node)} {self.job_processes(node)}")
 
     def _end_all(self) -> None:

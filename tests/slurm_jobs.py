@@ -9,7 +9,7 @@ from pathlib import Path
 from slurm_configuration import CLUSTER_NAME
 from slurm_processes import Process, descendants, environment_of, pids, with_open
 
-__all__ = ["processes_of_jobs", "steps_of"]
+__all__ = ["processes_of_jobs", "starting_steps_of", "steps_of"]
 
 
 def steps_of(folder: Path, nodes: Iterable[str]) -> list[Process]:
@@ -21,6 +21,22 @@ def steps_of(folder: Path, nodes: Iterable[str]) -> list[Process]:
         if len(words) == 8 and words[3] == "00010000" and any(words[7].startswith(spool) for spool in spools):
             inodes.add(f"socket:[{words[6]}]")
     return with_open(inodes) if inodes else []
+
+
+def starting_steps_of(folder: Path) -> list[Process]:
+    """The slurmstepd processes of any node of the cluster in `folder`, those too that do not listen yet: after the end
+    of their slurmd they would go on and start their job.
+    """
+    found = []
+    for pid in pids():
+        try:
+            name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+        except OSError:
+            continue
+        if b"slurmstepd" in name and environment_of(pid).get("SLURM_CONF") == str(folder / "slurm.conf"):
+            process = Process.of(pid)
+            found += [process] if process is not None else []
+    return found
 
 
 def processes_of_jobs(folder: Path, nodes: Iterable[str], job: str | None = None) -> list[Process]:

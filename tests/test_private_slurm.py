@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,9 +10,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import tomllib
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import private_slurm
@@ -25,7 +27,7 @@ TESTS = Path(private_slurm.__file__).parent
 
 
 @pytest.fixture(scope="module")
-def slurm() -> Iterator[PrivateSlurm]:
+def shared_slurm() -> Iterator[PrivateSlurm]:
     private_slurm.require_slurm()
     with PrivateSlurm(max_array_size=11) as cluster:
         yield cluster
@@ -47,6 +49,10 @@ def gone(processes: list[Process], timeout: float = 60.0) -> bool:
     return until(lambda: not any(process.alive() for process in processes), timeout)
 
 
+def wait_until(condition: Callable[[], object]) -> None:
+    assert until(condition, 120), "not so after two minutes"
+
+
 def everything(cluster: PrivateSlurm) -> list[Process]:
     return [*cluster.daemons.values(), *cluster.steps(), *cluster.job_processes()]
 
@@ -64,27 +70,27 @@ def test_an_array_runs_on_both_nodes_each_element_with_its_gpu(slurm: PrivateSlu
 @pytest.mark.whole
 def test_a_requeued_job_comes_back_within_seconds(slurm: PrivateSlurm) -> None:
     job = slurm.sbatch("--open-mode=append", wrap="echo attempt ${SLURM_RESTART_COUNT:-0}; sleep 600")
-    slurm.wait(job, "RUNNING")
-    until(lambda: slurm.output(job), 60)
+    wait_until(lambda: "attempt 0" in slurm.output(job))
     slurm.requeue(job)
-    began = time.monotonic()
-    slurm.wait(job, "PENDING")
-    slurm.wait(job, "RUNNING", timeout=120)
-    assert time.monotonic() - began < 100  # Slurm's own default is two minutes
-    assert slurm.job(job)["Restarts"] == "1"
-    assert until(lambda: "attempt 1" in slurm.output(job), 60)
+    wait_until(lambda: "attempt 1" in slurm.output(job))
     assert slurm.output(job).count("attempt") == 2
+    slurm.wait(job, "RUNNING")
+    shown = slurm.job(job)
+    assert shown["Restarts"] == "1"
+    # By Slurm's own stamps, of when it went back into the queue; its default is two minutes.
+    back, due = (datetime.fromisoformat(shown[name]) for name in ("SubmitTime", "EligibleTime"))
+    assert (due - back).total_seconds() < 60
     slurm.run("scancel", job)
     slurm.wait(job, "CANCELLED")
 
 
 @pytest.mark.whole
 def test_a_job_in_high_preempts_and_requeues_one_in_low(slurm: PrivateSlurm) -> None:
-    low = slurm.sbatch(wrap="sleep 600")
-    slurm.wait(low, "RUNNING")
+    low = slurm.sbatch("--open-mode=append", wrap="echo attempt ${SLURM_RESTART_COUNT:-0}; sleep 600")
+    wait_until(lambda: "attempt 0" in slurm.output(low))
     high = slurm.sbatch("--partition=high", "--nodes=2", "--exclusive", wrap="true")
     slurm.wait(high, "COMPLETED")
-    slurm.wait(low, "RUNNING", timeout=120)
+    wait_until(lambda: "attempt 1" in slurm.output(low))
     assert slurm.job(low)["Restarts"] == "1"
     slurm.run("scancel", low)
     slurm.wait(low, "CANCELLED")
@@ -114,13 +120,13 @@ def test_submitit_submits_a_function_through_it(slurm: PrivateSlurm, tmp_path: P
 def test_a_killed_node_loses_its_jobs_to_the_other_and_returns(slurm: PrivateSlurm) -> None:
     job = slurm.sbatch(wrap="sleep 600")
     node = slurm.wait(job, "RUNNING")[0].node
-    assert until(lambda: slurm.job_processes(node), 60)
+    wait_until(lambda: slurm.steps(node) and slurm.job_processes(node, job))
     lost = [slurm.daemon(node), *slurm.steps(node), *slurm.job_processes(node, job)]
     assert len(lost) >= 3
     slurm.kill_node(node)
     assert gone(lost)
     assert slurm.nodes_state()[node].startswith("down")
-    (again,) = slurm.wait(job, "RUNNING", timeout=120)
+    (again,) = slurm.wait(job, "RUNNING")
     assert again.node in set(slurm.nodes) - {node}
     slurm.start_node(node)
     slurm.run("scancel", job)
@@ -130,7 +136,7 @@ def test_a_killed_node_loses_its_jobs_to_the_other_and_returns(slurm: PrivateSlu
 @pytest.mark.whole
 def test_a_drained_node_takes_no_jobs_until_resumed(slurm: PrivateSlurm) -> None:
     slurm.drain("n1")
-    assert slurm.nodes_state()["n1"] == "drained"
+    wait_until(lambda: slurm.nodes_state()["n1"] == "drained")
     job = slurm.sbatch("--array=0-1", "--exclusive", wrap="true")
     assert {one.node for one in slurm.wait(job, "COMPLETED")} == {"n2"}
     slurm.resume("n1")
@@ -143,10 +149,11 @@ def test_jobs_outlive_a_restart_of_the_controller(slurm: PrivateSlurm, kill: boo
     job = slurm.sbatch(wrap="sleep 600")
     slurm.wait(job, "RUNNING")
     if kill:
-        # A controller that is killed forgets what it had not yet written: it writes five seconds after a change.
-        saved = slurm.conf.with_name("state") / "job_state"
-        began = time.time()
-        until(lambda: saved.exists() and saved.stat().st_mtime > began, 6)
+        # A controller that is killed forgets what it had not yet written: it writes some seconds after a change, all
+        # of its jobs at once. What has this word of now has the job running, too.
+        word = f"written-{uuid.uuid4().hex}"
+        slurm.run("scontrol", "update", f"JobId={job}", f"Comment={word}")
+        wait_until(lambda: word.encode() in saved_jobs(slurm))
     process = slurm.daemon("slurmctld")
     slurm.restart_controller(kill=kill)
     assert not process.alive()
@@ -154,6 +161,13 @@ def test_jobs_outlive_a_restart_of_the_controller(slurm: PrivateSlurm, kill: boo
     assert slurm.job(job)["Restarts"] == "0"
     slurm.run("scancel", job)
     slurm.wait_idle()
+
+
+def saved_jobs(slurm: PrivateSlurm) -> bytes:
+    """What the controller has written of its jobs; nothing while it puts a new file into the place of the old."""
+    with contextlib.suppress(FileNotFoundError):
+        return (slurm.conf.with_name("state") / "job_state").read_bytes()
+    return b""
 
 
 @pytest.mark.whole
@@ -171,7 +185,7 @@ def test_two_live_side_by_side_and_stop_leaves_nothing(slurm: PrivateSlurm) -> N
         # A process that has left the job's session and whose parent is gone is found all the same.
         job = other.sbatch("--job-name=elsewhere", wrap="setsid sleep 300 & sleep 300")
         other.wait(job, "RUNNING")
-        assert until(lambda: len(other.job_processes(job=job)) >= 3, 60)
+        wait_until(lambda: len(other.job_processes(job=job)) >= 3)
         assert "elsewhere" not in {one.name for one in slurm.squeue()}
         root, processes = other.root, everything(other)
         assert len(processes) >= 3 + 1 + 3
@@ -241,15 +255,15 @@ def test_what_a_killed_owner_left_is_cleared_by_the_next() -> None:
     root = Path(owner.stdout.readline().strip())
     left = PrivateSlurm.attach(root)
     # a job counts as running a moment before its step and its process are there
-    assert until(lambda: len(everything(left)) >= 4 + 1 + 1, 60)
+    wait_until(lambda: left.steps() and left.job_processes())
     processes = everything(left)
     assert root not in private_slurm.clear_orphans()
     owner.send_signal(signal.SIGKILL)
     owner.wait()
-    # Another process that starts a cluster just now may be first to clear it.
+    # Another process that starts a cluster just now may be first to clear it, and not yet be through.
     private_slurm.clear_orphans()
     assert gone(processes)
-    assert not root.exists()
+    wait_until(lambda: not root.exists())
 
 
 @pytest.mark.whole
