@@ -107,15 +107,18 @@ def test_launchers_killed_at_random_instants_never_lose_or_double_a_run(command:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_children_start_is_no_failure_of_a_run(command: Command, number: int) -> None:
-    """Ctrl-C reaches the whole group of a terminal, `timeout` and `kill` the launcher alone: both end it cleanly."""
-    store = command.folder / "isosweep-store"
+def test_a_signal_while_children_start_is_no_failure_of_a_run(held: Command, number: int) -> None:
+    """Ctrl-C reaches the whole group of a terminal, `timeout` and `kill` the launcher alone: both end it cleanly. The
+    runs never end, so that the signal is never too late.
+    """
+    store = held.folder / "isosweep-store"
+    words = ("launch", "held.yaml", "--local", "--workers", "2", "--runs-per-task", "1", "--where", "mode=sleeps")
     signalled, text = faults.run_and_kill(
-        command.arguments("launch", "tiny.yaml", "--local", "--workers", "2", "--runs-per-task", "1"),
+        held.arguments(*words),
         lambda: list(store.glob("tasks/*/*.1.json")),
         number=number,
         env=os.environ,
-        cwd=command.folder,
+        cwd=held.folder,
     )
     assert signalled
     assert "interrupted" in text

@@ -127,7 +127,7 @@ def test_tasks_that_were_never_submitted_are_lost_after_the_grace_and_only_then(
 @pytest.mark.whole
 def test_a_silent_controller_is_no_evidence(command: Command) -> None:
     """Status answers from the store and says that Slurm does not; a launch frees nothing and exits with 5."""
-    with PrivateSlurm(nodes=1, settings={"MessageTimeout": "2"}) as cluster:
+    with PrivateSlurm(nodes=1) as cluster:
         command.write("profile.toml", PROFILE)
         command.write("trouble.py", TROUBLE)
         command.write("sleeper.yaml", SLEEPER)
@@ -135,6 +135,10 @@ def test_a_silent_controller_is_no_evidence(command: Command) -> None:
         command.run("launch", "sleeper.yaml", "--profile", "profile.toml")
         until(lambda: counts(command, "sleeper.yaml").get("running") == 1)
         cluster.stop_controller()
+        # commands alone give up sooner: nobody is there to answer them, however long they wait
+        conf = cluster.conf.read_text()
+        assert "\nMessageTimeout=60\n" in conf
+        cluster.conf.write_text(conf.replace("\nMessageTimeout=60\n", "\nMessageTimeout=2\n"))
         seen = command.json("status", "sleeper.yaml", check=4, ISOSWEEP_GRACE="0.1")
         assert seen["scheduler_silent"]
         assert seen["counts"] == {"running": 1, "pending": 1}

@@ -67,6 +67,6 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(_FLAGS))
+        opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=list(_FLAGS), timeout=180_000)
         yield opened
         opened.close()

@@ -32,6 +32,7 @@ def shown(browser: Any) -> Iterator[Open]:
         path.write_text(text, encoding="utf-8")
         context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
         contexts.append(context)
+        context.set_default_timeout(120_000)
         tab = context.new_page()
         tab.on("console", lambda message: said.append(message.text))
         tab.on("pageerror", lambda error: said.append(str(error)))
@@ -40,7 +41,9 @@ def shown(browser: Any) -> Iterator[Open]:
             lambda request: said.append(request.url) if not request.url.startswith(("file:", "data:")) else None,
         )
         tab.goto(path.as_uri())
-        tab.wait_for_selector("html[data-ready=yes]", timeout=60_000)
+        tab.wait_for_selector("html[data-ready=yes]")
+        # the figures of the first network are still being drawn
+        tab.evaluate("Promise.all(Object.values(window.isosweep.views).map(view => view.runAsync())).then(() => true)")
         return tab
 
     yield show

@@ -124,8 +124,8 @@ def killed_until_done(run: Run, folder: Path, dice: random.Random, longest: floa
         assert child.stdout.readline() == "ready\n"
         if dice.random() < 0.9:  # else it is killed before it trains
             assert child.stdout.readline() == "training\n"
-        # ever longer, so that the end is reached
-        moment = time.monotonic() + dice.uniform(0.0, longest * (1 + kills))
+        # ever longer, so that the end is reached; not at first, when a machine may be quicker than that
+        moment = time.monotonic() + dice.uniform(0.0, longest * (1 + kills)) * (kills > 0)
         while time.monotonic() < moment and child.poll() is None:
             time.sleep(0.002)
         if child.poll() is None:
