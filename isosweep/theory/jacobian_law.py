@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from isosweep.theory.activations import Activation
 from isosweep.theory.finite_width import active_shares
 from isosweep.theory.free_moments import product_moments
-from isosweep.theory.jacobian_edges import gaps, lower_edge, lowest_atom, upper_edge
+from isosweep.theory.jacobian_edges import UpperEdge, gaps, lower_edge, lowest_atom, upper_edge
 from isosweep.theory.jacobian_relation import Relation, relation_of
 from isosweep.theory.network import Init
 from isosweep.theory.real_curve import Curve, HardEdge, NoDensity, joined, trace
@@ -128,6 +128,22 @@ def _relation(
     return relation_of((bernoulli_law(shares[0]),), (depth,), sigma_w, depth, init, input_ratio, shares)
 
 
+@lru_cache(maxsize=4096)
+def _upper_edge(
+    activation: Activation,
+    q: Variances,
+    sigma_w: float,
+    depth: int,
+    init: Init,
+    input_ratio: float,
+    width: int | None = None,
+    active: tuple[float, ...] | None = None,
+) -> UpperEdge:
+    """Found once for the edge and for the density."""
+    with np.errstate(all="ignore"):
+        return upper_edge(_relation(activation, q, sigma_w, depth, init, input_ratio, width, active))
+
+
 def _first_moments(activation: Activation, q: Variances, depth: int) -> list[tuple[float, float, float]]:
     """(count, μ_1, μ_2/μ_1²) of the layers."""
     shares = projection_shares(activation, q, depth)
@@ -174,8 +190,7 @@ def jacobian_edge(
     relation = _relation(activation, q, sigma_w, depth, init, input_ratio)
     if depth == 1 and init == "orthogonal" and input_ratio >= 1:
         return sigma_w**2 * relation.law.sup
-    with np.errstate(all="ignore"):
-        top = upper_edge(relation)
+    top = _upper_edge(activation, q, sigma_w, depth, init, input_ratio)
     return top.atom[0] if top.atom is not None else math.exp(top.x)
 
 
@@ -218,8 +233,7 @@ def jacobian_law(
 
     if depth == 1 and init == "orthogonal" and relation.projection is None:
         return _single_layer(activation, law, q[0] if isinstance(q, tuple) else q, sigma_w, zero, moments)
-    with np.errstate(all="ignore"):
-        top = upper_edge(relation)
+    top = _upper_edge(activation, q, sigma_w, depth, init, input_ratio, width, active)
     found_atoms = [atom for atom in (top.atom, lowest_atom(relation)) if atom is not None]
     atoms = tuple((value, share / counted) for value, share in found_atoms)
     expected = (rank - sum(share for _, share in found_atoms)) / counted

@@ -98,8 +98,25 @@ class Relation:
             slope = slope + (1 / each).sum(-1) - self.depth / common
         return log, slope
 
+    @property
+    def _single(self) -> bool:
+        """Whether `_at_one` has it: one law for all layers."""
+        return len(self.laws) == 1 and not self.shares
+
+    def _at_one(self, u: complex) -> tuple[Any, Any, Any, Any]:
+        """ln λ and z with their derivatives in u, of one u: `at` without the arrays, which a walk's hundreds of single
+        steps would mostly consist of. Numbers of numpy's, which become infinite or not a number rather than raise.
+        """
+        z, slope = self.law.transform(u)
+        z, slope = np.complex128(z), np.complex128(slope)
+        rest, rest_slope = self._rest(z)
+        return self.depth * u + rest, self.depth + rest_slope * slope, z, slope
+
     def at(self, u: Complex) -> tuple[Any, Complex, Any, Any]:
         """ln λ, du/d ln λ (…, K), M and dM/d ln λ at u = ln w of shape (…, K)."""
+        if self._single and u.ndim == 1:
+            log, total, m, m_slope = self._at_one(complex(u[0]))
+            return log, np.array([1 / total]), m, m_slope / total
         z, slope = self._zs(u)
         log, total, along, _ = self._joined(u, z, slope)
         rate: Complex = along / np.asarray(total)[..., None]
@@ -107,6 +124,10 @@ class Relation:
 
     def newton(self, u: Complex, x: Any) -> Complex:
         """Every z_k towards the first, and ln λ towards x, by one linear step."""
+        if self._single and u.ndim == 1:
+            log, total, _, _ = self._at_one(complex(u[0]))
+            step: Complex = u - wrapped(log - x) / total
+            return step
         z, slope = self._zs(u)
         log, total, along, off = self._joined(u, z, slope)
         result: Complex = u + off - along * np.asarray(wrapped(log - x) / total)[..., None]

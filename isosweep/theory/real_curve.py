@@ -67,18 +67,20 @@ class OneVariable:
         return np.array([self.smooth(complex(u[0]))])
 
 
-_STEP = 0.3  # of the distance to what the relation is not smooth at
-_NEARER = 0.4  # of what M has left to its limits, which it comes near to like an exponential
-_NODES = 6
+_STEP = 0.45  # of the distance to what the relation is not smooth at
+_NEARER = 0.6  # of what M has left to its limits, which it comes near to like an exponential
+_NODES = 8
+_CLOSE = 3e-5  # of a step: a node's guess so near that one linear correction leaves nothing of it
 _NEGLIGIBLE = 3e-8  # mass of an exponential tail that is left out
 _NOTHING = 1e-13  # the same short of an edge: the density faded out far above it
+_FINE = 1e-13  # steps as short as this, as a share of ln λ, are near its last digits
 _NEAR = 1e-7  # how far from a logarithmic edge the curve is entered
 _MAX_STEPS = 600
 
 _GAUSS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(_NODES)
 _UNIT, _UNIT_WEIGHTS = (_GAUSS + 1) / 2, _GAUSS_WEIGHTS / 2
 _VANDERMONDE = np.vander(_UNIT, _NODES, increasing=True)
-# Row i integrates the polynomial through the six nodes from 0 to node i.
+# Row i integrates the polynomial through the nodes from 0 to node i.
 _PARTIAL = (_UNIT[:, None] ** np.arange(1, _NODES + 1) / np.arange(1, _NODES + 1)) @ np.linalg.inv(_VANDERMONDE)
 
 
@@ -234,15 +236,21 @@ def _walk(
         near = min(abs(m), abs(1 + m), abs(m - bottom))
         speed = np.abs(rate)
         length = min(_STEP * min(float((f.room(u) / speed).min()), 2 * turn / speed[0]), _NEARER * near / abs(m_rate))
+        if towards is None and length < _FINE * max(1.0, abs(x)) and abs(m.imag) * length < _NEGLIGIBLE:
+            # At an edge that nobody named, where the density may even grow like an inverse square root: ln λ cannot
+            # tell the points beyond from one another, and they hold nothing.
+            walk.faded = True
+            return walk
         before, rate_before = u, rate
         reached = _extrapolated(f, walk, sign * length) if len(walk.u) > 1 else None
         if reached is not None:
-            _, rate, m, m_rate = f.at(reached)
+            log, rate, m, m_rate = f.at(reached)
         if reached is not None and np.all(np.abs(rate - rate_before) < 0.5 * np.abs(rate_before)):
             u, x = reached, x + sign * length
         else:
             u, x = _advance(f, before, x, rate_before, sign * length)
-            _, rate, m, m_rate = f.at(u)
+            log, rate, m, m_rate = f.at(u)
+        u = u + rate * wrapped(x - log)  # what Newton's method left
         if not (math.isfinite(x) and np.isfinite(u).all() and np.isfinite(rate).all()):
             raise NoDensity("the curve of real eigenvalues was lost")
         change = abs(1 - rate[0] / rate_before[0])  # of dx/du, as a share of what it is now
@@ -305,16 +313,47 @@ def trace(
     return _fill(f, whole, None, lower)
 
 
-def _fill(f: System, walk: _Walk, upper: HardEdge | None, lower: HardEdge | None) -> Curve:
-    """Gauss nodes in every step: in ln λ between the steps, in its square-root distance from the edge at the ends."""
+def _between(walk: _Walk) -> tuple[Complex, Array, Array]:
+    """Gauss nodes in every step: guesses of u, ln λ, and the steps' widths.
+
+    A guess is the quintic through the step's ends and the next point beyond, with their directions; the cubic through
+    the ends alone where the walk is a single step.
+    """
     w, x, d = np.array(walk.u), np.array(walk.x), np.array(walk.rate)
     dx = np.diff(x)
-    t = _UNIT[:, None]
-    h00, h10 = (1 + 2 * t) * (1 - t) ** 2, t * (1 - t) ** 2
-    h01, h11 = t**2 * (3 - 2 * t), t**2 * (t - 1)
-    step = dx[:, None, None]
-    guess = w[:-1, None] * h00 + step * d[:-1, None] * h10 + w[1:, None] * h01 + step * d[1:, None] * h11
     nodes = x[:-1, None] + dx[:, None] * _UNIT
+    span = dx[:, None]
+    # divided differences at a, a, b, b, c, c
+    secant = np.diff(w, axis=0) / span
+    first = (secant - d[:-1]) / span
+    last = (d[1:] - secant) / span
+    cubic = (last - first) / span
+    from_a, from_b = (nodes - x[:-1, None])[..., None], (nodes - x[1:, None])[..., None]
+    guess = w[:-1, None] + from_a * (d[:-1, None] + from_a * (first[:, None] + from_b * cubic[:, None]))
+    if len(x) > 2:
+        # the third point of each step: the next one, or the one before the last step
+        third = np.append(np.arange(2, len(x)), len(x) - 3)
+        other = np.append(np.arange(1, len(dx)), len(dx) - 2)  # the step that leads there
+        near, far = np.arange(len(dx)), np.arange(1, len(dx) + 1)
+        near[-1], far[-1] = far[-1], near[-1]  # the last step is seen from its other end
+        to_far, to_near = (x[third] - x[far])[:, None], (x[third] - x[near])[:, None]
+        along = secant[other]
+        side = first.copy()
+        side[:-1], side[-1] = last[:-1], first[-1]  # [near, far, far]
+        bend = (along - d[far]) / to_far  # [far, far, third]
+        quartic = ((bend - side) / to_near - cubic) / to_near  # [near, near, far, far, third]
+        turn = (d[third] - along) / to_far  # [far, third, third]
+        four = ((turn - bend) / to_far - (bend - side) / to_near) / to_near  # [near, far, far, third, third]
+        quintic = (four - quartic) / to_near
+        both = (from_a * from_b) ** 2
+        guess = guess + both * (quartic[:, None] + (nodes - x[third, None])[..., None] * quintic[:, None])
+    return guess, nodes, dx
+
+
+def _fill(f: System, walk: _Walk, upper: HardEdge | None, lower: HardEdge | None) -> Curve:
+    """Gauss nodes in every step: in ln λ between the steps, in its square-root distance from the edge at the ends."""
+    t = _UNIT[:, None]
+    guess, nodes, dx = _between(walk)
     jacobian = np.broadcast_to(-dx[:, None], nodes.shape)
 
     def end(edge: HardEdge, u_in: Complex, x_in: float) -> tuple[Complex, Array, Array]:
@@ -344,9 +383,16 @@ def _fill(f: System, walk: _Walk, upper: HardEdge | None, lower: HardEdge | None
             np.vstack([jacobian, j[::-1]]),
         )
     for row in ([0] if upper is not None else []) + ([-1] if lower is not None else []):
-        guess[row] = _polish(f, guess[row], nodes[row], 2)  # these start from a cruder guess
-    log, _, m, m_rate = f.at(_polish(f, guess, nodes, 1))
-    m = m + m_rate * wrapped(nodes - log)  # what Newton's method left is small enough for its square to be nothing
+        guess[row] = _polish(f, guess[row], nodes[row], 3)  # these start from a cruder guess
+    if guess.shape[-1] > 1:  # ln λ alone does not tell how far several variables are from one another's z
+        guess = _polish(f, guess, nodes, 1)
+    log, _, m, m_rate = f.at(guess)
+    gap = wrapped(nodes - log)
+    rough = ~(np.abs(gap).max(1) <= _CLOSE * np.ptp(nodes, axis=1))
+    if rough.any():
+        log[rough], _, m[rough], m_rate[rough] = f.at(_polish(f, guess[rough], nodes[rough], 1))
+        gap = wrapped(nodes - log)
+    m = m + m_rate * gap  # what is left of the guess is small enough for its square to be nothing
     density = np.maximum(m.imag / math.pi, 0.0)
     per_unit = density * jacobian  # the integrand in the unit variable of each step
     per_step = per_unit @ _UNIT_WEIGHTS
@@ -362,6 +408,6 @@ def _fill(f: System, walk: _Walk, upper: HardEdge | None, lower: HardEdge | None
         density.ravel()[order],
         mass - above.ravel()[order],
         -math.inf if lower is None else lower.x,
-        float(x[0]) if upper is None else upper.x,
+        walk.x[0] if upper is None else upper.x,
         mass,
     )

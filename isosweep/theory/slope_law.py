@@ -7,6 +7,7 @@ complex plane above the support, serves all w in the closed lower half-plane to 
 
 from __future__ import annotations
 
+import cmath
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -56,8 +57,11 @@ class SlopeLaw:
     def transform(self, log_w: Any) -> tuple[Any, Any]:
         """z(w) = E[φ'²/(w − φ'²)] and dz/d ln w, for w in the lower half-plane or real and off the support.
 
-        ln w is the argument, because the interesting w reach down to where w² underflows.
+        ln w is the argument, because the interesting w reach down to where w² underflows: an array, or one complex
+        number.
         """
+        if isinstance(log_w, complex):
+            return self._at_one(log_w)
         w = np.exp(np.asarray(log_w, complex))
         flat: Array | Complex = w.reshape(-1, 1)
         z, slope = np.empty(len(flat), complex), np.empty(len(flat), complex)
@@ -77,6 +81,18 @@ class SlopeLaw:
             inverse *= inverse * at
             slope[i : i + rows] = inverse @ weighted
         return z.reshape(w.shape)[()], -slope.reshape(w.shape)[()]
+
+    def _at_one(self, log_w: complex) -> tuple[complex, complex]:
+        """`transform` of a single w, as a walk along a curve asks for it hundreds of times."""
+        try:
+            w = cmath.exp(log_w)
+        except (ValueError, OverflowError):
+            return complex(math.nan, math.nan), complex(math.nan, math.nan)
+        inverse = w - self.nodes
+        np.reciprocal(inverse, out=inverse)
+        z = complex(inverse @ self._weighted)
+        inverse *= inverse * w
+        return z, -complex(inverse @ self._weighted)
 
     def _beside(self, log_w: Any, w: Complex) -> bool:
         """Whether every w is real and off the support, or not a number."""
