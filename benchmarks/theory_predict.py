@@ -15,6 +15,7 @@ from isosweep.theory.predict import predict, predicted_law
 
 ACTIVATIONS = ("tanh", "hard_tanh", "relu", "erf", "gelu", "silu", "elu", "softplus", "sin")
 GAINS = (1.21, 1.25, 1.31, 1.37, 1.4, 1.43)
+SHIFTS = (0.004, -0.006)  # other gains near those
 
 SWEEP = """\
 name: hundred-thousand
@@ -42,12 +43,15 @@ def _one(name: str, gain: float) -> tuple[float, float]:
 def main() -> None:
     """Print both times beside what is asked for."""
     for name in ACTIVATIONS:
-        first, *others = (_one(name, gain) for gain in GAINS)
-        wall, cpu = (1000 * statistics.median(times) for times in zip(*others, strict=True))
-        slowest = 1000 * max(seconds for _, seconds in others)
+        # The first fill what an activation's predictions share: φ' on the octaves of the variances that they pass.
+        first, *others = (_one(name, gain)[1] for gain in GAINS)
+        times = [_one(name, gain + shift) for shift in SHIFTS for gain in GAINS]
+        wall, cpu = (1000 * statistics.median(each) for each in zip(*times, strict=True))
+        slowest = 1000 * max(seconds for _, seconds in times)
         print(
-            f"one run of {name:10} {wall:6.1f} ms, {cpu:.1f} ms of a processor, {slowest:.1f} for the slowest gain "
-            f"(the first of its kind {1000 * first[0]:.0f} ms; asked: under 50)"
+            f"one run of {name:10} {wall:6.1f} ms, {cpu:.1f} ms of a processor, {slowest:.1f} for the slowest gain; "
+            f"with octaves of the variance not seen before {1000 * statistics.median(others):.1f}, slowest "
+            f"{1000 * max(others):.1f} (the first of its kind {1000 * first:.0f} ms; asked: under 50)"
         )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sweep.yaml"
