@@ -129,19 +129,10 @@ def _relation(
 
 
 @lru_cache(maxsize=4096)
-def _upper_edge(
-    activation: Activation,
-    q: Variances,
-    sigma_w: float,
-    depth: int,
-    init: Init,
-    input_ratio: float,
-    width: int | None = None,
-    active: tuple[float, ...] | None = None,
-) -> UpperEdge:
-    """Found once for the edge and for the density."""
+def _upper_edge(relation: Relation) -> UpperEdge:
+    """Found once for the edge and for the density: `_relation` gives both the same object."""
     with np.errstate(all="ignore"):
-        return upper_edge(_relation(activation, q, sigma_w, depth, init, input_ratio, width, active))
+        return upper_edge(relation)
 
 
 def _first_moments(activation: Activation, q: Variances, depth: int) -> list[tuple[float, float, float]]:
@@ -190,7 +181,7 @@ def jacobian_edge(
     relation = _relation(activation, q, sigma_w, depth, init, input_ratio)
     if depth == 1 and init == "orthogonal" and input_ratio >= 1:
         return sigma_w**2 * relation.law.sup
-    top = _upper_edge(activation, q, sigma_w, depth, init, input_ratio)
+    top = _upper_edge(relation)
     return top.atom[0] if top.atom is not None else math.exp(top.x)
 
 
@@ -233,7 +224,7 @@ def jacobian_law(
 
     if depth == 1 and init == "orthogonal" and relation.projection is None:
         return _single_layer(activation, law, q[0] if isinstance(q, tuple) else q, sigma_w, zero, moments)
-    top = _upper_edge(activation, q, sigma_w, depth, init, input_ratio, width, active)
+    top = _upper_edge(relation)
     found_atoms = [atom for atom in (top.atom, lowest_atom(relation)) if atom is not None]
     atoms = tuple((value, share / counted) for value, share in found_atoms)
     expected = (rank - sum(share for _, share in found_atoms)) / counted

@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Relation:
     """ln λ of (w_1 … w_K), with everything that the factors contribute: a `real_curve.System`.
 
