@@ -23,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,10 @@ class StoreError(Exception):
 
 
 def _reason(error: OSError) -> str:
+    if isinstance(error, shutil.Error):
+        # One of a copied folder: (from, to, why) for every file that failed, which a full disk makes hundreds.
+        failed = error.args[0]
+        return f"{len(failed)} files of the code could not be copied, the first: {failed[0][2]}"
     return error.strerror or str(error)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from faults import FaultUnavailable, small_disk
 
 from isosweep.store.publish import TEMPORARY_PREFIX, publish
+from isosweep.store.store import Store, StoreError
 
 NAMES = 300
 CALLS = ("open", "fsync", "link", "unlink", "close")
@@ -94,3 +96,15 @@ def test_a_full_or_read_only_disk_leaves_nothing_behind(tmp_path: Path) -> None:
         if os.environ.get("ISOSWEEP_REQUIRE_SLURM") == "1":
             raise
         pytest.skip(str(error))
+
+
+def test_a_folder_that_could_not_be_copied_is_told_in_a_line(tmp_path: Path) -> None:
+    """What a disk that fills up while the code is copied does to every file, missing targets do here."""
+    (tmp_path / "code").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / "code" / name).symlink_to(tmp_path / "missing")
+    store = Store(tmp_path / "store")
+    told = r"cannot write the store .*: 3 files .*, the first: .*No such file"
+    with pytest.raises(StoreError, match=told) as found, store.writing():
+        shutil.copytree(tmp_path / "code", tmp_path / "copy")
+    assert len(str(found.value)) < 4 * len(str(tmp_path)) + 200
