@@ -124,7 +124,7 @@ def pull_back_all(
     of rows goes through a group of layers at once, while it is in cache.
     """
     current = cotangents.contiguous()
-    blocks = row_blocks(cotangents.shape[0], cotangents.shape[1], cut_of(cotangents).rows)
+    blocks = row_blocks(cotangents.shape[0], cotangents.shape[1], cut_of(cotangents))
     walk = _Walk(current, [(block, []) for block in blocks], workers)
     group: list[_Leg] = []
     for leg in _legs(chain, trace, parameters):

@@ -20,26 +20,30 @@ class Cut:
     """How large the pieces are.
 
     Attributes:
-        rows: the most rows of a block.
+        rows: the most rows of a block of several cotangents, or of a piece of one.
+        whole: the most samples with which a cotangent stays in one piece, though it has more than `rows`.
         across: the most rows of the blocks that a tile below the diagonal has on its other side, several taken as one.
         diagonal: the longest edge of a tile on the diagonal: a longer one is halved, as what is above is not needed.
     """
 
     rows: int
+    whole: int
     across: int
     diagonal: int
 
 
-# By the number of rows from which on each holds. Larger tiles are faster, as each operand is read, and packed by the
-# product, fewer times (at 9,000 rows 92 % of the large product's rate instead of 77 %); smaller ones leave enough of
-# them for the workers to share. A·Aᵀ itself costs half of its operations (`products.multiply`).
+# By the number of rows from which on each holds. Wider tiles are faster, as each operand is read, and packed by the
+# product, fewer times (at 9,000 rows 84 % of the operations' rate instead of 80 % with half as many across); smaller
+# ones leave enough of them for the workers to share. On the diagonal A·Aᵀ itself costs half of its operations
+# (`products.multiply`), and its share of the whole falls with the height of the blocks: at 2,700 rows 300 are better
+# than 600, but halves of one cotangent would leave the factor S of the samples in pieces.
 CUTS = (
-    (0, Cut(rows=320, across=640, diagonal=320)),
-    (2500, Cut(rows=640, across=1280, diagonal=640)),
-    (6000, Cut(rows=1000, across=2000, diagonal=640)),
+    (0, Cut(rows=320, whole=320, across=640, diagonal=320)),
+    (2500, Cut(rows=320, whole=700, across=2560, diagonal=640)),
+    (6000, Cut(rows=1000, whole=1000, across=4000, diagonal=640)),
 )
 # On a GPU, which wants fewer and larger products, and does A·Aᵀ in full.
-GPU_CUT = Cut(rows=3072, across=3072, diagonal=1536)
+GPU_CUT = Cut(rows=3072, whole=3072, across=3072, diagonal=1536)
 
 
 @dataclass(frozen=True)
@@ -81,12 +85,12 @@ def pieces(total: int, most: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def row_blocks(cotangents: int, samples: int, most: int) -> list[RowBlock]:
-    """The blocks of at most about `most` rows: several cotangents of all samples, or a piece of the samples of one."""
-    if samples <= most:
-        groups = pieces(cotangents, max(1, most // samples))
+def row_blocks(cotangents: int, samples: int, cut: Cut) -> list[RowBlock]:
+    """The blocks of a cut: several cotangents of all samples, or all samples of one, or a piece of them."""
+    if samples <= max(cut.rows, cut.whole):
+        groups = pieces(cotangents, max(1, cut.rows // samples))
         return [RowBlock(first, last, 0, samples) for first, last in groups]
-    parts = pieces(samples, most)
+    parts = pieces(samples, cut.rows)
     return [RowBlock(c, c + 1, start, stop) for c in range(cotangents) for start, stop in parts]
 
 
@@ -134,7 +138,7 @@ def _joined(blocks: list[RowBlock], samples: int, most: int) -> list[RowBlock]:
 
 def tiles(cotangents: int, samples: int, cut: Cut) -> list[Tile]:
     """The tiles that cover the lower triangle, the largest first so that workers end together."""
-    blocks = row_blocks(cotangents, samples, cut.rows)
+    blocks = row_blocks(cotangents, samples, cut)
     below = [
         Tile(row, side) for index, row in enumerate(blocks) for side in _joined(blocks[:index], samples, cut.across)
     ]

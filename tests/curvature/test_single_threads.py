@@ -133,6 +133,6 @@ def test_large_tiles_have_the_bits_of_any_workers_and_the_values_of_small_ones(m
     assert cut_of(torch.empty(9, 280, 0)) == CUTS[1][1]
     one, three = (fisher(network, inputs, workers=count).eigenvalues for count in (1, 3))
     assert torch.equal(one, three)
-    monkeypatch.setattr(dual_gram, "cut_of", lambda _: Cut(rows=100, across=200, diagonal=50))
+    monkeypatch.setattr(dual_gram, "cut_of", lambda _: Cut(rows=100, whole=100, across=200, diagonal=50))
     small = fisher(network, inputs, workers=2).eigenvalues
     assert float((small - one).abs().max()) <= 1e-14 * float(one[0])
