@@ -26,9 +26,11 @@ __all__ = ["TWO_STAGE_ROWS", "two_stage_eigenvalues"]
 
 # From this size on the two stages are faster than one with two workers, and as fast with one.
 TWO_STAGE_ROWS = 1800
-# A wider band makes the products faster and its own reduction hardly slower (at 9,000 rows 7.5 s for 48, 5.4 for 72,
-# 6.7 for 96), but for 63, whose columns lie a power of two apart in memory: 17 s.
-BAND = 72
+# The width of the band, by the number of rows from which on each holds. A wider band makes the products faster, but its
+# own reduction and a panel's factors, which one worker does, slower: with 48 instead of 72, 1,800 rows take 0.30 s
+# instead of 0.32 and 3,600 1.55 instead of 1.68; at 9,000 rows 72 is faster. Not 63, whose columns lie a power of two
+# apart in memory: LAPACK's reduction takes three times as long.
+BANDS = ((0, 48), (6000, 72))
 TILE = 384
 
 
@@ -43,24 +45,32 @@ def two_stage_eigenvalues(matrix: Tensor, workers: Workers) -> Tensor:
         (R,) float64, each within a few ε·‖A‖ of an eigenvalue (the reduction is orthogonal).
     """
     size = matrix.shape[0]
+    band = band_of(size)
     for start in range(0, size, TILE):
         tile = matrix[start : start + TILE, start : start + TILE]
         tile.copy_(torch.tril(tile) + torch.tril(tile, -1).T)
-    panels = range(0, size - BAND - 1, BAND)
-    reflectors = _factor_panel(matrix, 0) if panels else None
+    panels = range(0, size - band - 1, band)
+    reflectors = _factor_panel(matrix, 0, band) if panels else None
     for panel in panels:
         assert reflectors is not None
-        reflectors = _apply(matrix, panel, reflectors, panel + BAND in panels, workers)
-    band = np.zeros((min(BAND, size - 1) + 1, size))
-    for offset in range(len(band)):
-        band[offset, : size - offset] = matrix.diagonal(-offset).numpy()
-    values = scipy.linalg.eig_banded(band, lower=True, eigvals_only=True, check_finite=False, overwrite_a_band=True)
+        reflectors = _apply(matrix, panel, band, reflectors, panel + band in panels, workers)
+    diagonals = np.zeros((min(band, size - 1) + 1, size))
+    for offset in range(len(diagonals)):
+        diagonals[offset, : size - offset] = matrix.diagonal(-offset).numpy()
+    values = scipy.linalg.eig_banded(
+        diagonals, lower=True, eigvals_only=True, check_finite=False, overwrite_a_band=True
+    )
     return torch.from_numpy(values)
 
 
-def _factor_panel(matrix: Tensor, panel: int) -> tuple[Tensor, Tensor]:
+def band_of(size: int) -> int:
+    """The width of the band to which a matrix of so many rows is reduced."""
+    return next(band for least, band in reversed(BANDS) if size >= least)
+
+
+def _factor_panel(matrix: Tensor, panel: int, band: int) -> tuple[Tensor, Tensor]:
     """A[k+b:, k:k+b] → R, in place; V and T of its Q."""
-    start = panel + BAND
+    start = panel + band
     packed, tau = torch.geqrf(matrix[start:, panel:start])
     count = len(tau)
     matrix[start : start + count, panel:start] = packed[:count].triu()
@@ -68,14 +78,14 @@ def _factor_panel(matrix: Tensor, panel: int) -> tuple[Tensor, Tensor]:
 
 
 def _apply(
-    matrix: Tensor, panel: int, reflectors: tuple[Tensor, Tensor], more: bool, workers: Workers
+    matrix: Tensor, panel: int, band: int, reflectors: tuple[Tensor, Tensor], more: bool, workers: Workers
 ) -> tuple[Tensor, Tensor] | None:
     """Applies a panel's Q to the rest from both sides; where there are more panels, factors the next one."""
     v, t = reflectors
     # Products of the rest and V are formed transposed: the matrix product packs its right side once, V's few rows often
     # (41 instead of 32 GFLOP/s a core with 64 of them).
     v_rows = v.T.contiguous()
-    start, size = panel + BAND, matrix.shape[0]
+    start, size = panel + band, matrix.shape[0]
     # Rows of tiles of the rest, by their places in the whole matrix.
     edges = [start, *range((start // TILE + 1) * TILE, size, TILE), size]
     rows = list(itertools.pairwise(edges))
@@ -94,13 +104,13 @@ def _apply(
     s = y_rows.T @ t
     w = torch.addmm(s, v, t.T @ (v.T @ s), alpha=-0.5)
     left, right = torch.cat([v, w], dim=1), torch.cat([w, v], dim=1)
-    ahead = BAND if more else 0
+    ahead = band if more else 0
 
     def advance() -> tuple[Tensor, Tensor] | None:
         if not more:
             return None
-        matrix[start:, start : start + BAND].addmm_(left, right[:BAND].T, alpha=-1)
-        return _factor_panel(matrix, start)
+        matrix[start:, start : start + band].addmm_(left, right[:band].T, alpha=-1)
+        return _factor_panel(matrix, start, band)
 
     def update(row: tuple[int, int] | None) -> tuple[Tensor, Tensor] | None:
         if row is None:
