@@ -128,6 +128,10 @@ class PrivateSlurm(SlurmDaemons):
         lines = self.run("sinfo", "--noheader", "--Node", "--format=%N %T").stdout.split("\n")
         return dict(sorted({(words[0], words[1]) for line in lines if len(words := line.split()) == 2}))
 
+    def node_reason(self, node: str) -> str:
+        """Why a node takes no jobs, as it or an administrator told the controller; empty where nobody has."""
+        return self.run("sinfo", "--noheader", "--list-reasons", f"--nodes={node}", "--format=%E").stdout.strip()
+
     def config(self) -> dict[str, str]:
         """`scontrol show config` as a dictionary."""
         lines = self.run("scontrol", "show", "config").stdout.splitlines()
@@ -144,7 +148,7 @@ class PrivateSlurm(SlurmDaemons):
             return bool(seen) and all(one.state in wanted for one in seen)
 
         if not until(reached, timeout):
-            raise self._failure(f"job {job} is not {'/'.join(wanted)} after {timeout:g} s: {seen}")
+            raise self.failure(f"job {job} is not {'/'.join(wanted)} after {timeout:g} s: {seen}")
         return seen
 
     # ---------------------------------------------------------------- between tests
@@ -161,6 +165,13 @@ class PrivateSlurm(SlurmDaemons):
         for name in missing:
             self._end([name], signal.SIGKILL, 0.0)
             found.append(f"no {name}")
+        if self._controller_killed or "slurmctld" in missing:
+            # It may have forgotten its last jobs and gives their numbers again; a slurmd that remembers one of them
+            # refuses the second, and is drained for it (`Duplicate jobid`).
+            for node in self.nodes:
+                self.kill_node(node, down=False)
+            missing = [*(name for name in missing if name == "slurmctld"), *self.nodes]
+            self._controller_killed = False
         if "slurmctld" in missing:
             self.start_controller()
         jobs = [job for job in self.squeue() if job.state not in ENDED]
@@ -174,7 +185,7 @@ class PrivateSlurm(SlurmDaemons):
                 self.start_node(node)
         for node, state in self.nodes_state().items():
             if state.startswith(("down", "drain")):
-                found.append(f"{node} {state}")
+                found.append(f"{node} {state} ({self.node_reason(node)})")
                 self.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
         self.wait_idle()
         return found
@@ -205,7 +216,7 @@ class PrivateSlurm(SlurmDaemons):
         """The node's slurmd is started (again); returns once the node takes jobs."""
         self._start_slurmd(node)
         if not until(lambda: self._check() and self._listens(node), timeout):
-            raise self._failure(f"slurmd of {node} does not listen after {timeout:g} s")
+            raise self.failure(f"slurmd of {node} does not listen after {timeout:g} s")
 
         def usable() -> bool:
             self._check()
@@ -215,11 +226,12 @@ class PrivateSlurm(SlurmDaemons):
         if not until(usable, 3.0):
             self.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)  # unless it just has
             if not until(usable, timeout):
-                raise self._failure(f"{node} is {self.nodes_state().get(node)} after {timeout:g} s")
+                raise self.failure(f"{node} is {self.nodes_state().get(node)} after {timeout:g} s")
 
     def stop_controller(self, *, kill: bool = False) -> None:
         """slurmctld ends, saving its state (kill: with SIGKILL, saving nothing); jobs go on, commands fail."""
         self._end(["slurmctld"], signal.SIGKILL if kill else signal.SIGTERM, 60.0)
+        self._controller_killed = self._controller_killed or kill
 
     def start_controller(self, timeout: float = 120.0) -> None:
         """slurmctld starts from the state it saved; returns once it and every living node have spoken."""
@@ -233,7 +245,7 @@ class PrivateSlurm(SlurmDaemons):
             return not any(states.get(node, "unknown").startswith("unk") for node in living)
 
         if not until(heard, timeout):
-            raise self._failure(f"slurmctld does not answer, or its nodes do not, after {timeout:g} s")
+            raise self.failure(f"slurmctld does not answer, or its nodes do not, after {timeout:g} s")
 
     def restart_controller(self, *, kill: bool = False) -> None:
         """`stop_controller`, then `start_controller`."""

@@ -106,6 +106,7 @@ class SlurmDaemons:
         self._handles: dict[str, subprocess.Popen[bytes]] = {}
         self._detached = False
         self._running = False
+        self._controller_killed = False
         self._temporary = root is None
         if cred_expire < 5:
             raise ValueError(f"cred_expire is {cred_expire}: below 5 Slurm takes its default, 120 seconds, instead")
@@ -145,7 +146,7 @@ class SlurmDaemons:
                 except PortClashError as clash:
                     self._end_all()
                     if attempt == 3:
-                        raise self._failure(f"no free ports after four tries ({clash})") from None
+                        raise self.failure(f"no free ports after four tries ({clash})") from None
                 else:
                     return self
         except BaseException:
@@ -213,7 +214,7 @@ class SlurmDaemons:
             words, env=self.env(), capture_output=True, text=True, timeout=timeout, cwd=cwd or self.folder, check=False
         )
         if check and done.returncode != 0:
-            raise self._failure(f"{shlex.join(words)} ended with {done.returncode}: {done.stderr.strip()}")
+            raise self.failure(f"{shlex.join(words)} ended with {done.returncode}: {done.stderr.strip()}")
         return done
 
     def wait_idle(self, nodes: Iterable[str] | None = None, timeout: float = 120.0) -> None:
@@ -228,7 +229,7 @@ class SlurmDaemons:
             return all(states.get(node) == "idle" for node in wanted)
 
         if not until(idle, timeout):
-            raise self._failure(f"nodes are not idle after {timeout:g} s: {states or 'the controller does not answer'}")
+            raise self.failure(f"nodes are not idle after {timeout:g} s: {states or 'the controller does not answer'}")
 
     def log(self, name: str, lines: int = 20) -> str:
         """The tail of a daemon's log: munged, slurmctld, n1, n2, …"""
@@ -314,7 +315,7 @@ class SlurmDaemons:
             ],
         )
         if not until(lambda: self._check() and (munge / "socket").exists(), timeout):
-            raise self._failure(f"munged has no socket after {timeout:g} s")
+            raise self.failure(f"munged has no socket after {timeout:g} s")
         if self.before_controller is not None:
             self.before_controller(self)
         self._start_controller(timeout)
@@ -325,7 +326,7 @@ class SlurmDaemons:
     def _start_controller(self, timeout: float) -> None:
         self._spawn("slurmctld", ["slurmctld", "-D", "-f", str(self.conf)])
         if not until(lambda: self._check() and self._listens("slurmctld"), timeout):
-            raise self._failure(f"slurmctld does not listen after {timeout:g} s")
+            raise self.failure(f"slurmctld does not listen after {timeout:g} s")
 
     def _start_slurmd(self, node: str) -> None:
         words = ["slurmd", "-D", "-N", node, "-f", str(self.conf)]
@@ -370,13 +371,14 @@ class SlurmDaemons:
                 continue
             if "Address already in use" in self.log(name):
                 raise PortClashError(f"{name}: its port is in use")
-            raise self._failure(f"{name} ended with {handle.returncode}")
+            raise self.failure(f"{name} ended with {handle.returncode}")
         return True
 
     def _listens(self, name: str) -> bool:
         return listening(self.daemons[name], self.ports[name])
 
-    def _failure(self, message: str) -> SlurmError:
+    def failure(self, message: str) -> SlurmError:
+        """An error with this message and the tails of all logs, to be raised."""
         parts = [message]
         for name in ("munged", "slurmctld", *self.nodes):
             tail = self.log(name)
@@ -403,7 +405,7 @@ class SlurmDaemons:
             for process in [*chosen.values(), *below]:
                 process.signal(signal.SIGKILL)
             if not until(gone, 60.0):
-                raise self._failure(f"{', '.join(chosen)}, or what they had started, outlive SIGKILL: {below}")
+                raise self.failure(f"{', '.join(chosen)}, or what they had started, outlive SIGKILL: {below}")
         if chosen:
             self._save_state()
 
@@ -422,7 +424,7 @@ class SlurmDaemons:
             return not steps and not processes and not any(process.alive() for process in met)
 
         if not until(none_left, 60.0):
-            raise self._failure(f"job steps outlive SIGKILL: {self.steps(node)} {self.job_processes(node)}")
+            raise self.failure(f"job steps outlive SIGKILL: {self.steps(node)} {self.job_processes(node)}")
 
     def _end_all(self) -> None:
         self._end(self.nodes, signal.SIGKILL, 0.0)

@@ -171,6 +171,21 @@ def saved_jobs(slurm: PrivateSlurm) -> bytes:
 
 
 @pytest.mark.whole
+def test_what_a_killed_controller_forgot_is_cleared(slurm: PrivateSlurm) -> None:
+    """A node that remembers a job whose number is given again would refuse the second, and be drained for it."""
+    first = slurm.sbatch("--nodelist=n1", wrap="sleep 600")
+    slurm.wait(first, "RUNNING")
+    slurm.restart_controller(kill=True)
+    slurm.clear()
+    assert not slurm.steps()
+    last = first
+    while int(last) <= int(first):
+        last = slurm.sbatch("--nodelist=n1", wrap="true")
+        assert [job.state for job in slurm.wait(last)] == ["COMPLETED"]
+    slurm.wait_idle()
+
+
+@pytest.mark.whole
 def test_a_hanging_controller_answers_nothing_and_recovers(slurm: PrivateSlurm) -> None:
     with slurm.hanging_controller(), pytest.raises(subprocess.TimeoutExpired):
         slurm.run("squeue", timeout=1)

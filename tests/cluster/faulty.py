@@ -114,7 +114,13 @@ class Faulty:
         return dict(Counter(state.status for state in seen.states.values()))
 
     def until(self, condition: Callable[[], object], timeout: float = 240) -> None:
-        faults.wait_until(condition, timeout, pause=0.2)
+        try:
+            faults.wait_until(condition, timeout, pause=0.2)
+        except TimeoutError as error:
+            states = {
+                node: f"{state} {self.cluster.node_reason(node)}" for node, state in self.cluster.nodes_state().items()
+            }
+            raise self.cluster.failure(f"{error}; jobs {self.cluster.squeue()}; nodes {states}") from error
 
     def held(self, *words: object) -> str:
         """Launch as one task whose first run waits, and wait for that; the job."""
